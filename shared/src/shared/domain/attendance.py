@@ -1,0 +1,71 @@
+"""A worker's passage as the platform's event: its computed id, and what of it is sensitive.
+
+Analytics reads AttendanceEvent; SensitiveParts travel on their own topic, to the writer alone (design rule 9).
+"""
+
+import hashlib
+import uuid
+
+import msgspec
+
+from shared.domain.devices import Direction
+
+EVENT_NAMESPACE = uuid.UUID("b6f3f0a4-5d3e-4f0e-9a86-2d1f6a3c7e51")
+
+
+def event_id(sn: str, person_id: str, record_time_ms: int, sign_in_type: int) -> str:
+    """UUIDv5 over sn, personId, recordTime and type (design rule 2): a resend has the same id."""
+    name = f"{sn}\x1f{person_id}\x1f{record_time_ms}\x1f{sign_in_type}"
+    # uuid.uuid5 costs three times this: it builds and validates more objects than an id needs.
+    digest = hashlib.sha1(EVENT_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+class PictureReference(msgspec.Struct, frozen=True, rename="camel"):
+    """What analytics may know of a picture; the picture itself is sensitive."""
+
+    sha256: str
+    size: int
+    content_type: str
+
+
+class Coordinate(msgspec.Struct, frozen=True):
+    """Where a mobile sign-in happened, in degrees."""
+
+    longitude: float
+    latitude: float
+
+
+class AttendanceEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The value of `attendance.sign-in.v1`. recordTime is the terminal's own, in milliseconds since the epoch;
+    sentAt and receivedAt are RFC 3339 in UTC (design rule 14)."""
+
+    event_id: str
+    sn: str
+    vendor_id: str
+    person_id: str
+    type: int
+    bit_type: int | None = None
+    record_time: int
+    sent_at: str
+    received_at: str
+    site_id: str | None = None
+    direction: Direction | None = None
+    temperature: float | None = None
+    coordinate: Coordinate | None = None
+    qr_code_info: msgspec.Raw | None = None
+    """The object as sent (J5), as JSON."""
+    health_info: msgspec.Raw | None = None
+    """The object as sent (J5), as JSON."""
+    image: PictureReference | None = None
+    image_dropped: str | None = None
+    """Why the image was dropped, where it was not base64 or not a picture's bytes (J6)."""
+
+
+class SensitiveParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the writer may read."""
+
+    picture: bytes | None = None
+    iris_info: str | None = None
+    extra: str | None = None
+    """Unknown members as one JSON object in text, as sent (J5)."""

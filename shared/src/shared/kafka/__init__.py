@@ -1,0 +1,1 @@
+"""Topics, the producer that survives a refused batch, and the consumer."""

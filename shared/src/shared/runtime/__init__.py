@@ -1,0 +1,1 @@
+"""What every service needs to run: settings, life cycle, admin port, logs, clock. Nothing of the domain."""

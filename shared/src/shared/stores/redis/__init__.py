@@ -1,0 +1,1 @@
+"""Structures in Redis, all of which can be rebuilt (design rule 3)."""

@@ -4,13 +4,35 @@ Units stand in the names. Every field has a description: docs/settings.md is che
 """
 
 import base64
-from typing import Literal
+import sys
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class KafkaSettings(BaseSettings):
+class Settings(BaseSettings):
+    """What every settings class derives from: a refused value is never repeated in the error, it may be a secret."""
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def read_settings(settings_class: type[SettingsT]) -> SettingsT:
+    """Reads the environment; where it is refused, says per variable what is wrong and exits with code 2."""
+    try:
+        return settings_class()
+    except ValidationError as error:
+        prefix = settings_class.model_config.get("env_prefix", "")
+        for fault in error.errors(include_input=False, include_url=False):
+            name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
+            print(f"setting {name}: {fault['msg']} (see docs/settings.md)", file=sys.stderr)  # noqa: T201 -- no logger yet
+        sys.exit(2)
+
+
+class KafkaSettings(Settings):
     """KAFKA_*: how the broker is reached, and what its topics are made with."""
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_")
@@ -38,7 +60,7 @@ class KafkaSettings(BaseSettings):
     retention_hours: int = Field(168, description="Retention of a topic when it is made")
 
 
-class RedisSettings(BaseSettings):
+class RedisSettings(Settings):
     """REDIS_*: how Redis is reached."""
 
     model_config = SettingsConfigDict(env_prefix="REDIS_")
@@ -47,7 +69,7 @@ class RedisSettings(BaseSettings):
     timeout_ms: int = Field(1000, description="Deadline of one call, connection included (design rule 12)")
 
 
-class MongoSettings(BaseSettings):
+class MongoSettings(Settings):
     """MONGO_*: how MongoDB is reached."""
 
     model_config = SettingsConfigDict(env_prefix="MONGO_")
@@ -57,7 +79,7 @@ class MongoSettings(BaseSettings):
     timeout_ms: int = Field(5000, description="Deadline of one call, server selection included (design rule 12)")
 
 
-class SealingSettings(BaseSettings):
+class SealingSettings(Settings):
     """SEALING_*: keys for what is sealed at rest (design rule 8)."""
 
     model_config = SettingsConfigDict(env_prefix="SEALING_")
@@ -93,7 +115,7 @@ def parse_sealing_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-class LoggingSettings(BaseSettings):
+class LoggingSettings(Settings):
     """LOG_*: what is logged."""
 
     model_config = SettingsConfigDict(env_prefix="LOG_")

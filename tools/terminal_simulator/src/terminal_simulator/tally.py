@@ -1,0 +1,38 @@
+"""What the whole fleet counts; one object that every terminal adds to."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Tally:
+    """Cumulative counts, and the latencies since they were last taken."""
+
+    online: int = 0
+    """Terminals that are connected and hold a token, now."""
+    buffered: int = 0
+    """Sign-ins that wait to be sent (again), now."""
+    authentications: int = 0
+    heartbeats: int = 0
+    """Heartbeats that were answered with success."""
+    sign_ins_sent: int = 0
+    """Sign-ins sent at least once."""
+    resent: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    """Sign-ins that the platform will never take: 400_01, 400_02, or a signature refused again and again."""
+    unanswered: int = 0
+    """Sign-ins sent whose answer never came; they are sent again."""
+    dropped: int = 0
+    """Sign-ins that found the offline buffer full."""
+    reconnects: int = 0
+    """Connections lost after they had been made."""
+    tasks: int = 0
+    """Task ids announced by heartbeats."""
+    commands: int = 0
+    """Commands pushed by the platform."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Answers by errorcode, of every kind of request."""
+    latencies_ms: list[float] = field(default_factory=list)
+    last_fault: str = ""
+    """The last thing that went wrong on a connection, in words."""

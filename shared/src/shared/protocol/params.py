@@ -4,7 +4,15 @@ What the members of one interface mean stands in sign_in.py and in the services.
 """
 
 from shared.protocol.errors import ErrorCode, ProtocolError
-from shared.protocol.json_text import Member, is_encodable, number_value, read_array, read_object, string_value
+from shared.protocol.json_text import (
+    MAX_MARKS,
+    Member,
+    is_encodable,
+    number_value,
+    read_array,
+    read_object,
+    string_value,
+)
 
 _LARGEST_WHOLE_NUMBER = 2**53  # beyond it a double, and so most JSON libraries, no longer tells neighbours apart
 
@@ -92,6 +100,21 @@ class Param:
             ids.append(value)
         return ids
 
+    def read_objects(self, name: str) -> "list[Param] | None":
+        """A list of objects, JSON text of one, or one bare object (J2); None for an empty text as well."""
+        member = self.get(name)
+        if member is None:
+            return None
+        text = self._inner_text(member)
+        if text in ("", "null"):
+            return None
+        try:
+            if not text.lstrip().startswith("["):
+                return [parse_param(text)]
+            return [parse_param(text[start:end]) for start, end in read_array(text)]
+        except ProtocolError as error:
+            raise ProtocolError(ErrorCode.PARAM, f"{name} must be a list of objects") from error
+
     def _inner_text(self, member: Member) -> str:
         """The value as sent, or what it says where it is a string: JSON text may stand in one (J2)."""
         if self.text[member.value_start] in "\"'":
@@ -99,16 +122,18 @@ class Param:
         return self.text[member.value_start : member.end]
 
 
-def parse_param(text: str, *, max_bytes: int | None = None, missing_commas: bool = False) -> Param:
+def parse_param(
+    text: str, *, max_bytes: int | None = None, missing_commas: bool = False, max_marks: int = MAX_MARKS
+) -> Param:
     """Reads a param, strict or loose (J1).
 
     Raises ProtocolError (400_02) where it is longer than `max_bytes` in UTF-8, is neither JSON nor JSON5, is not an
-    object, or has more than 64 brackets open at once.
+    object, has more than 64 brackets open at once, or more than `max_marks` commas, colons and opening brackets.
     """
     # A character is at least one byte, so a text with too many characters need not be encoded to be refused.
     if max_bytes is not None and (len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes):
         raise ProtocolError(ErrorCode.PARAM, f"longer than {max_bytes} bytes")
-    return Param(text, read_object(text, missing_commas=missing_commas))
+    return Param(text, read_object(text, missing_commas=missing_commas, max_marks=max_marks))
 
 
 def _read_text(text: str, start: int, end: int, name: str, wanted: str) -> str | None:

@@ -31,6 +31,7 @@ _KNOWN_MEMBERS = frozenset(
 
 _WITHOUT_WHITE_SPACE = dict.fromkeys(b" \t\r\n\v\f")
 
+_escapes = re.compile(r"\\(?:(ud[89a-f][0-9a-f]{2})|.)")
 _control_character = re.compile("[\x00-\x1f\x7f]").search
 
 
@@ -151,7 +152,11 @@ def _read_degrees(coordinate: Param, name: str, limit: int) -> float:
 
 def _read_kept_object(param: Param, name: str) -> str | None:
     kept = param.read_object(name)
-    return None if kept is None else compact(kept.text, strict_numbers=True)
+    if kept is None:
+        return None
+    text = compact(kept.text, strict_numbers=True)
+    # The event stands in Kafka for any consumer, and many a JSON library (msgspec too) refuses half a surrogate pair.
+    return _escapes.sub(lambda escape: "\ufffd" if escape[1] else escape[0], text) if "\\ud" in text else text
 
 
 def _read_extra(param: Param) -> str | None:

@@ -10,6 +10,7 @@ import msgspec
 from shared.protocol.apicodes import HTTPS_APICODES, TCP_APICODES, Apicode
 from shared.protocol.device_time import check_time_stamp
 from shared.protocol.errors import ErrorCode, ProtocolError
+from shared.protocol.json_messages import TaskRequest, task_request_sign_form
 from shared.protocol.messages import AuthRequest, DeviceRequest
 from shared.protocol.params import Param, parse_param
 from shared.protocol.signatures import SignForm, auth_sign_matches, request_sign_form
@@ -57,10 +58,20 @@ class Verified(msgspec.Struct, frozen=True):
     form: SignForm
 
 
-def check_head(request: AuthRequest | DeviceRequest) -> None:
+class VerifiedTask(msgspec.Struct, frozen=True):
+    """The same of a T_ request, which carries no time."""
+
+    param: Param | None
+    """None where the request has none."""
+    form: SignForm
+
+
+def check_head(request: AuthRequest | DeviceRequest | TaskRequest) -> None:
     """The checks that need no facts: apicode, then sn's length. Raises ProtocolError."""
     if isinstance(request, DeviceRequest):
         _check_apicode(request.apicode)
+    elif isinstance(request, TaskRequest):
+        _check_task_apicode(request.apicode)
     _check_sn(request.sn)
 
 
@@ -88,6 +99,15 @@ def verify_request(request: DeviceRequest, facts: SessionFacts | None, now_ms: i
     return Verified(sent_at_ms, param, form)
 
 
+def verify_task_request(request: TaskRequest, facts: SessionFacts | None) -> VerifiedTask:
+    """A T_ request after check_head, up to its sign. Facts None: no such token. Raises ProtocolError."""
+    facts = _check_token(request, facts)
+    _check_not_ended(facts)
+    param = request.read_param()
+    form = _check_task_sign(request, param, facts)
+    return VerifiedTask(param, form)
+
+
 def _check_apicode(apicode: str) -> None:
     if not apicode:
         raise ProtocolError(ErrorCode.APICODE, "apicode empty")
@@ -96,6 +116,15 @@ def _check_apicode(apicode: str) -> None:
     if apicode in HTTPS_APICODES:
         raise ProtocolError(ErrorCode.APICODE, "apicode is served over HTTPS")
     if apicode not in TCP_APICODES:
+        raise ProtocolError(ErrorCode.APICODE, "apicode unknown")
+
+
+def _check_task_apicode(apicode: str) -> None:
+    if not apicode:
+        raise ProtocolError(ErrorCode.APICODE, "apicode empty")
+    if apicode in TCP_APICODES:
+        raise ProtocolError(ErrorCode.APICODE, "apicode is served over TCP")
+    if apicode not in HTTPS_APICODES:
         raise ProtocolError(ErrorCode.APICODE, "apicode unknown")
 
 
@@ -141,7 +170,7 @@ def _check_auth_sign(request: AuthRequest, param: Param | None, facts: AuthFacts
     return form
 
 
-def _check_token(request: DeviceRequest, facts: SessionFacts | None) -> SessionFacts:
+def _check_token(request: DeviceRequest | TaskRequest, facts: SessionFacts | None) -> SessionFacts:
     if facts is None:
         raise ProtocolError(ErrorCode.TOKEN, "no such token, or it expired")
     if facts.sn != request.sn:
@@ -160,6 +189,13 @@ def _parse_request_param(request: DeviceRequest) -> Param:
 
 def _check_request_sign(request: DeviceRequest, param: Param, facts: SessionFacts) -> SignForm:
     form = request_sign_form(request, param, facts.access_secret, pinned=facts.pinned, remembered=facts.remembered)
+    if form is None:
+        raise ProtocolError(ErrorCode.SIGN, "sign wrong")
+    return form
+
+
+def _check_task_sign(request: TaskRequest, param: Param | None, facts: SessionFacts) -> SignForm:
+    form = task_request_sign_form(request, param, facts.access_secret, pinned=facts.pinned, remembered=facts.remembered)
     if form is None:
         raise ProtocolError(ErrorCode.SIGN, "sign wrong")
     return form

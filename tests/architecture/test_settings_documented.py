@@ -1,6 +1,6 @@
 """docs/settings.md names every setting with its default and description.
 
-`python -m tests.architecture.test_settings_documented` writes the tables anew.
+`.venv/bin/python -m tests.architecture.test_settings_documented` writes the tables anew.
 """
 
 import importlib
@@ -20,15 +20,16 @@ HEAD = """# Settings
 Every process reads its settings from the environment. A refused value ends the process at once, and is named without
 being repeated. Units stand in the names.
 
-Written by `python -m tests.architecture.test_settings_documented` from the settings classes; a test compares the two.
+Written by `.venv/bin/python -m tests.architecture.test_settings_documented` from the settings classes; a test compares
+the two.
 
 | process | reads |
 |---|---|
-| tcp-ingress | `TCP_INGRESS_`, `KAFKA_`, `REDIS_`, `SEALING_`, `LOG_` |
-| session | `SESSION_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_` |
-| attendance-writer | `ATTENDANCE_WRITER_`, `KAFKA_`, `MONGO_`, `LOG_` |
-| task-api | `TASK_API_`, `LOG_` |
-| console | `CONSOLE_`, `MONGO_`, `LOG_` |
+| tcp-ingress | `TCP_INGRESS_`, `PRESENCE_`, `KAFKA_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
+| session | `SESSION_`, `PRESENCE_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
+| attendance-writer | `ATTENDANCE_WRITER_`, `KAFKA_`, `MONGO_`, `LOG_`, `OTEL_` |
+| task-api | `TASK_API_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
+| console | `CONSOLE_`, `MONGO_`, `REDIS_`, `LOG_`, `OTEL_` |
 | `python -m shared.kafka.topics` | `KAFKA_` |
 | `python -m shared.stores.mongo.indexes` | `MONGO_`, `LOG_` |
 """
@@ -74,7 +75,7 @@ def document() -> str:
 
 def test_every_setting_is_documented_as_it_is() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(), (
-        "settings and docs/settings.md differ: run python -m tests.architecture.test_settings_documented and commit"
+        "docs/settings.md differs: run .venv/bin/python -m tests.architecture.test_settings_documented and commit"
     )
 
 

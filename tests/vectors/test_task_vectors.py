@@ -1,4 +1,4 @@
-"""The vectors of T_GET_TASKS and T_UPDATE_TASKS_STATUS: requests and answers as bytes (README.d-tasks.md)."""
+"""The vectors of T_GET_TASKS and T_UPDATE_TASKS_STATUS: requests and answers as bytes (README.md)."""
 
 import hashlib
 import json

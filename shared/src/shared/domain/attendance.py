@@ -5,6 +5,7 @@ Analytics reads AttendanceEvent; SensitiveParts travel on their own topic, to th
 
 import hashlib
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -19,6 +20,23 @@ def event_id(sn: str, person_id: str, record_time_ms: int, sign_in_type: int) ->
     # uuid.uuid5 costs three times this: it builds and validates more objects than an id needs.
     digest = hashlib.sha1(EVENT_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(epoch_ms: int) -> str:
+    """`2026-11-24T07:00:00.000Z`: how sentAt, receivedAt and every …At member is written."""
+    moment = _EPOCH + timedelta(milliseconds=epoch_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Milliseconds of an RFC 3339 time. Raises ValueError, also where it has no offset."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without an offset")
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 class PictureReference(msgspec.Struct, frozen=True, rename="camel"):

@@ -1,5 +1,6 @@
 """A device's session, and the judgement whether it still counts (T1, design rule 5)."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -9,6 +10,19 @@ from shared.protocol.signatures import SignForm
 
 TOKEN_LIFE_MS = 30 * 60 * 1000
 """A token lives 30 minutes past the last accepted request of its device (section 1.1, T1)."""
+
+ENDED_LIFE_MS = TOKEN_LIFE_MS + 5 * 60 * 1000
+"""How long an ending is remembered (design rule 5). Longer than a token lives: a session may have been checked just
+before its credential was revoked and opened just after, and its last renewal may have been under way."""
+
+
+_TOKEN = re.compile(r"[0-9a-f]{32}").fullmatch
+
+
+def is_token(text: str) -> bool:
+    """Whether the text has the form of our tokens (M4). Anything else need not be looked up: it may be megabytes, and
+    nobody has proved anything yet."""
+    return _TOKEN(text) is not None
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,18 +39,23 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     time_window_seconds: int | None = None
     """The device's or its vendor's wider window, where there is one (design rule 14)."""
     site_history: tuple[SiteSpan, ...] = ()
-    opened_at_ms: int
+    device_disabled_at_ms: int | None = None
+    """When the device had been disabled last, as its C_AUTH was judged: tells the sessions of before from those of
+    after, whichever was opened first."""
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """Sessions that must not count any more: all of a revoked credential, and those that a device opened before
-    it was disabled. Times are Redis's, in milliseconds (one clock for the whole platform)."""
+    """Sessions that must not count any more: all of a revoked credential, and those of a device whose C_AUTH did not
+    know yet that it had been disabled."""
 
     credentials: Mapping[str, int]
-    """access_id to the time of revocation."""
+    """access_id to the time of revocation, by Redis's clock."""
     devices: Mapping[str, int]
-    """sn to the time at which it was disabled last."""
+    """sn to Device.disabled_at_ms."""
 
     def covers(self, session: Session) -> bool:
         """True where the session answers 401_02 (E1)."""
-        return session.access_id in self.credentials or session.opened_at_ms <= self.devices.get(session.sn, -1)
+        if session.access_id in self.credentials:
+            return True
+        disabled_at_ms = self.devices.get(session.sn)
+        return disabled_at_ms is not None and disabled_at_ms > (session.device_disabled_at_ms or 0)

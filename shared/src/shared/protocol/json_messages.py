@@ -18,8 +18,8 @@ _RESPONSE_NOT_SIGNED = frozenset(
 )
 
 
-_MAX_MARKS = 200_000
-"""Of a body and of its param: a page of a roster with 10,000 persons has about 150,000 (json_text.MAX_MARKS)."""
+_MAX_MARKS = 100_000
+"""Of a body and of its param: a page of a roster with 6,000 persons has about 90,000 (json_text.MAX_MARKS)."""
 
 
 class TaskRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,12 +22,18 @@ from shared.protocol.errors import ErrorCode, ProtocolError
 #    single characters are; groups are written so that they can match in one way only.
 # 5. What costs is the number of things in a text, far more than its length. They are counted before anything is read
 #    (0.5 ms for 4 MiB), or one hostile param of a known terminal would hold up all others for seconds (rule 7).
+# 6. Escapes are told apart by str.replace: once every pair of backslashes is gone, a backslash that is left begins an
+#    escape. A Python step for each escape would be a second for 4 MiB of them.
 
 MAX_OPEN_BRACKETS = 64
 MAX_MARKS = 20_000
-"""Commas, colons and opening brackets of a text, those inside strings included. The richest sign-in has about 50; the
-worst text of this many is read in some 30 ms. Texts that hold whole rosters are given a larger bound."""
+"""Commas, colons and opening brackets of a text, without those in strings. The richest sign-in has about 50; the worst
+text of this many is read in some 30 ms. Texts that hold whole rosters are given a larger bound."""
+MAX_COMMENTS = 100_000
+MAX_ODD_ESCAPES = 20_000
+"""Escapes of a string that JSON5 allows and gives no meaning, as `\\q`."""
 _COUNTED_AT_ONCE = 64 * 1024
+_LINE_BREAKS = "\n\r\u2028\u2029"
 
 _SPACES = r" \t\n\r\v\f\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _LINE_COMMENT = r"//[^\n\r\u2028\u2029]*+"
@@ -60,17 +66,15 @@ _simple_elements: _Match = re.compile(rf"(?:{_GAP}{_SIMPLE}{_GAP},){{0,100}}{_GA
 _plain_member: _Match = re.compile(
     rf"{_GAP}({_PLAIN_STRING}|[A-Za-z_$][A-Za-z0-9_$]{{0,200}}){_GAP}:{_GAP}({_PLAIN_SCALAR}){_GAP}(?:,|(?=\}}))"
 ).match
-_suspect_escapes = re.compile(r"\\(?:u(?![0-9a-fA-F]{4})|x(?![0-9a-fA-F]{2})|[1-9]|0[0-9])").finditer
-_escapes = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r\n|.)", re.DOTALL)
+_broken_escape = re.compile(r"\\(?:u(?![0-9a-fA-F]{4})|x(?![0-9a-fA-F]{2})|[1-9]|0[0-9])").search
+_odd_escapes = re.compile(r"\\([^\"\\/bfnrtu])", re.DOTALL)
+_strings = re.compile(r"""\"[^\"]*+\"|'[^']*+'""")
 _lone_halves = re.compile("[\ud800-\udfff]")
 _JOINERS = "\u200c\u200d"
 _BEYOND_PYTHON = re.compile(f"[${_JOINERS}]")
 _unicode_escapes_only = re.compile(r"[^\\]*+(?:\\u[0-9a-fA-F]{4}[^\\]*+)*").fullmatch
 _strict_number = re.compile(_STRICT_NUMBER).fullmatch
 _loose_number = re.compile(_NUMBER).fullmatch
-
-_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0"}
-_ESCAPED |= dict.fromkeys(("\n", "\r", "\r\n", "\u2028", "\u2029"), "")  # a string goes on in the next line
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 _unquote = json.JSONDecoder(strict=False).decode
@@ -107,13 +111,31 @@ def read_object(text: str, *, missing_commas: bool = False, max_marks: int = MAX
 def _check_amount(text: str, max_marks: int) -> None:
     if len(text) <= max_marks:
         return
-    marks = 0
+    if _count(text, ",:[{") > max_marks and _count(_without_strings(text, max_marks), ",:[{") > max_marks:
+        raise ProtocolError(ErrorCode.PARAM, "too many values")
+    if "/*" in text and text.count("/*") > MAX_COMMENTS:
+        raise ProtocolError(ErrorCode.PARAM, "too many comments")
+    # A line comment needs a line break; a picture may have many slashes, or many breaks, but not both.
+    if "//" in text and min(text.count("//"), _count(text, _LINE_BREAKS)) > MAX_COMMENTS:
+        raise ProtocolError(ErrorCode.PARAM, "too many comments")
+
+
+def _count(text: str, marks: str) -> int:
+    total = 0
     for start in range(0, len(text), _COUNTED_AT_ONCE):
         part = text[start : start + _COUNTED_AT_ONCE]
-        # To look for what is not there costs a tenth of counting it, and a picture has none of these.
-        marks += sum(part.count(mark) for mark in ",:[{" if mark in part)
-        if marks > max_marks:
-            raise ProtocolError(ErrorCode.PARAM, "too many values")
+        # To look for what is not there costs a tenth of counting it, and a picture has no mark.
+        total += sum(part.count(mark) for mark in marks if mark in part)
+    return total
+
+
+def _without_strings(text: str, max_marks: int) -> str:
+    """For counting alone. Where quotes may be no strings' (in a comment), or are too many, they are left in."""
+    bare = text.replace("\\\\", "").replace('\\"', "").replace("\\'", "")
+    hidden = "/*" in bare or ("//" in bare and _count(bare, _LINE_BREAKS) > 0)
+    if hidden or _count(bare, "\"'") > 4 * max_marks:
+        return bare
+    return _strings.sub("", bare)
 
 
 def read_array(text: str) -> list[tuple[int, int]]:
@@ -244,23 +266,27 @@ def _skip_array(text: str, start: int, open_brackets: int) -> int:
 def _skip_string(text: str, start: int) -> int:
     quote = text[start]
     end = text.find(quote, start + 1)
-    while end != -1 and _is_escaped(text, end):
-        end = text.find(quote, end + 1)
     if end == -1:
         raise _not_json(start)
+    if text[end - 1] == "\\":
+        end = _find_unescaped(text, quote, start + 1)
     if text.find("\\", start + 1, end) != -1:
-        for suspect in _suspect_escapes(text, start + 1, end):
-            if not _is_escaped(text, suspect.start()):
-                raise _not_json(suspect.start())
+        broken = _broken_escape(text[start + 1 : end].replace("\\\\", "  "))
+        if broken:
+            raise _not_json(start + 1 + broken.start())
     return end + 1
 
 
-def _is_escaped(text: str, position: int) -> bool:
-    """True behind an odd number of backslashes: those before them belong together in pairs."""
-    first = position
-    while text[first - 1] == "\\":
-        first -= 1
-    return (position - first) % 2 == 1
+def _find_unescaped(text: str, quote: str, start: int) -> int:
+    size = 4096
+    while True:
+        part = text[start : start + size]
+        end = part.replace("\\\\", "  ").replace("\\" + quote, "  ").find(quote)
+        if end != -1:
+            return start + end
+        if len(part) < size:
+            raise _not_json(start - 1)
+        size *= 8
 
 
 # ── values that were read ─────────────────────────────────────────────────────────────────────────────────────────
@@ -279,18 +305,17 @@ def string_value(text: str, start: int, end: int) -> str:
 
 
 def _unescape(body: str) -> str:
-    value = _escapes.sub(_unescape_one, body)
-    if _lone_halves.search(value):
-        # Two escapes may be the halves of one character.
-        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    """What JSON5's escapes say: they are rewritten as strict JSON's, which a C function reads."""
+    body = body.replace("\\\\", "\\u005c")  # from here on a backslash begins an escape
+    for line_break in ("\r\n", *_LINE_BREAKS):  # a string goes on in the next line
+        body = body.replace("\\" + line_break, "")
+    body = body.replace("\\x", "\\u00").replace("\\v", "\\u000b").replace("\\0", "\\u0000")
+    body = body.replace("\\'", "'").replace('\\"', '"').replace('"', '\\"')
+    body, odd = _odd_escapes.subn(r"\1", body, MAX_ODD_ESCAPES)
+    if odd == MAX_ODD_ESCAPES:
+        raise ProtocolError(ErrorCode.PARAM, "too many escapes")
+    value: str = _unquote(f'"{body}"')
     return value
-
-
-def _unescape_one(escape: re.Match[str]) -> str:
-    what = escape[1]
-    if len(what) > 2:
-        return chr(int(what[1:], 16))
-    return _ESCAPED.get(what, what)
 
 
 def number_value(written: str) -> float | None:

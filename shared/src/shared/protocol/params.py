@@ -3,6 +3,8 @@
 What the members of one interface mean stands in sign_in.py and in the services.
 """
 
+import re
+
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.json_text import (
     MAX_MARKS,
@@ -16,6 +18,14 @@ from shared.protocol.json_text import (
 
 _LARGEST_WHOLE_NUMBER = 2**53  # beyond it a double, and so most JSON libraries, no longer tells neighbours apart
 
+_control_character = re.compile("[\x00-\x1f\x7f]").search
+
+
+def has_control_character(text: str) -> bool:
+    """They would spoil ids that are computed from sn and personId (U+001F separates their parts), lists that people
+    read, and addresses."""
+    return _control_character(text) is not None
+
 
 class Param:
     """A param that was read: its text as sent, and its members in order with their positions in that text.
@@ -24,11 +34,12 @@ class Param:
     was asked for. Several names are one field (J3); of repeated members the last counts (J1).
     """
 
-    __slots__ = ("_last", "members", "text")
+    __slots__ = ("_last", "_max_marks", "members", "text")
 
-    def __init__(self, text: str, members: list[Member]) -> None:
+    def __init__(self, text: str, members: list[Member], max_marks: int = MAX_MARKS) -> None:
         self.text = text
         self.members = members
+        self._max_marks = max_marks
         self._last = {member.name: member for member in members}
 
     def get(self, *names: str) -> Member | None:
@@ -43,12 +54,19 @@ class Param:
         member = self.get(*names)
         return None if member is None else _read_text(self.text, member.value_start, member.end, names[0], "text")
 
+    def check_is_text(self, name: str) -> None:
+        """A text or a number, whatever it says: what is kept as sent is not read (J5)."""
+        member = self.get(name)
+        if member is not None and self.text[member.value_start] in "{[tf":
+            raise ProtocolError(ErrorCode.PARAM, f"{name} must be text")
+
     def read_number(self, name: str) -> float | None:
         """A finite number, or a text of one (J2); None for an empty text as well."""
         member = self.get(name)
         if member is None:
             return None
         written = _read_text(self.text, member.value_start, member.end, name, "a number")
+        written = written.strip() if written else None
         if not written:
             return None
         value = number_value(written)
@@ -110,8 +128,8 @@ class Param:
             return None
         try:
             if not text.lstrip().startswith("["):
-                return [parse_param(text)]
-            return [parse_param(text[start:end]) for start, end in read_array(text)]
+                return [parse_param(text, max_marks=self._max_marks)]
+            return [parse_param(text[start:end], max_marks=self._max_marks) for start, end in read_array(text)]
         except ProtocolError as error:
             raise ProtocolError(ErrorCode.PARAM, f"{name} must be a list of objects") from error
 
@@ -133,7 +151,7 @@ def parse_param(
     # A character is at least one byte, so a text with too many characters need not be encoded to be refused.
     if max_bytes is not None and (len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes):
         raise ProtocolError(ErrorCode.PARAM, f"longer than {max_bytes} bytes")
-    return Param(text, read_object(text, missing_commas=missing_commas, max_marks=max_marks))
+    return Param(text, read_object(text, missing_commas=missing_commas, max_marks=max_marks), max_marks)
 
 
 def _read_text(text: str, start: int, end: int, name: str, wanted: str) -> str | None:

@@ -2,17 +2,23 @@
 
 import binascii
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.json_text import compact, quoted, string_value
-from shared.protocol.params import Param
+from shared.protocol.params import Param, has_control_character
 
 _LARGEST_TYPE = 127  # all bits of 2.3.2: 1 face, 2 card, 4 health code, 8 identity card, 16 QR code, 32 iris, 64 mobile
 _FIRST_MILLISECONDS = 10**11  # below it recordTime is in seconds (J5)
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 _MAX_ID_CHARACTERS = 64
+
+# Types of 2.3.2's inner tables; travelMsg is text, whatever its row says (J2).
+_QR_CODE_TEXTS = ("type", "codeColor", "codeValue", "cityCode")
+_HEALTH_TEXTS = ("NADMsg", "travelMsg", "vaccineMsg")
+_HEALTH_NUMBERS = ("healthCode", "NADCode", "travelCode", "vaccineStatus")
 
 _KNOWN_MEMBERS = frozenset(
     (
@@ -32,7 +38,6 @@ _KNOWN_MEMBERS = frozenset(
 _WITHOUT_WHITE_SPACE = dict.fromkeys(b" \t\r\n\v\f")
 
 _escapes = re.compile(r"\\(?:(ud[89a-f][0-9a-f]{2})|.)")
-_control_character = re.compile("[\x00-\x1f\x7f]").search
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +86,8 @@ def read_sign_in(param: Param, now_ms: int) -> SignIn:
     bit_type = _read_type(param, "bitType")
     temperature = param.read_number("temperature")
     coordinate = _read_coordinate(param)
-    qr_code_info = _read_kept_object(param, "qrCodeInfo")
-    health_info = _read_kept_object(param, "healthInfo")
+    qr_code_info = _read_kept_object(param, "qrCodeInfo", _QR_CODE_TEXTS, ())
+    health_info = _read_kept_object(param, "healthInfo", _HEALTH_TEXTS, _HEALTH_NUMBERS)
     iris_info = param.read_text("irisInfo") or None
     # Last, since it is the costly one: a param that is refused need not have its picture decoded.
     picture, image_dropped = _read_picture(param)
@@ -109,8 +114,7 @@ def _read_person_id(param: Param) -> str:
         raise ProtocolError(ErrorCode.PARAM, "personId missing")
     if not 1 <= len(person_id) <= _MAX_ID_CHARACTERS:
         raise ProtocolError(ErrorCode.PARAM, f"personId must be 1 to {_MAX_ID_CHARACTERS} characters")
-    # They would spoil the computed event id, whose parts U+001F separates, and lists that people read.
-    if _control_character(person_id):
+    if has_control_character(person_id):
         raise ProtocolError(ErrorCode.PARAM, "personId holds a control character")
     return person_id
 
@@ -138,11 +142,13 @@ def _read_coordinate(param: Param) -> tuple[float, float] | None:
     coordinate = param.read_object("coordinate")
     if coordinate is None:
         return None
-    return _read_degrees(coordinate, "longitude", 180), _read_degrees(coordinate, "latitude", 90)
+    longitude, latitude = coordinate.read_number("longitude"), coordinate.read_number("latitude")
+    if longitude is None and latitude is None:
+        return None  # a terminal without a fix
+    return _checked_degrees(longitude, "longitude", 180), _checked_degrees(latitude, "latitude", 90)
 
 
-def _read_degrees(coordinate: Param, name: str, limit: int) -> float:
-    degrees = coordinate.read_number(name)
+def _checked_degrees(degrees: float | None, name: str, limit: int) -> float:
     if degrees is None:
         raise ProtocolError(ErrorCode.PARAM, f"{name} missing")
     if not -limit <= degrees <= limit:
@@ -150,10 +156,17 @@ def _read_degrees(coordinate: Param, name: str, limit: int) -> float:
     return degrees
 
 
-def _read_kept_object(param: Param, name: str) -> str | None:
+def _read_kept_object(param: Param, name: str, texts: Iterable[str], numbers: Iterable[str]) -> str | None:
     kept = param.read_object(name)
     if kept is None:
         return None
+    try:
+        for text in texts:
+            kept.check_is_text(text)
+        for number in numbers:
+            kept.read_number(number)
+    except ProtocolError as error:
+        raise ProtocolError(error.code, f"{name}: {error.detail}") from error
     text = compact(kept.text, strict_numbers=True)
     # The event stands in Kafka for any consumer, and many a JSON library (msgspec too) refuses half a surrogate pair.
     return _escapes.sub(lambda escape: "\ufffd" if escape[1] else escape[0], text) if "\\ud" in text else text

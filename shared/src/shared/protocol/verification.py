@@ -12,7 +12,7 @@ from shared.protocol.device_time import check_time_stamp
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.json_messages import TaskRequest, task_request_sign_form
 from shared.protocol.messages import AuthRequest, DeviceRequest
-from shared.protocol.params import Param, parse_param
+from shared.protocol.params import Param, has_control_character, parse_param
 from shared.protocol.signatures import SignForm, auth_sign_matches, request_sign_form
 
 MAX_SMALL_PARAM_BYTES = 64 * 1024
@@ -131,6 +131,8 @@ def _check_task_apicode(apicode: str) -> None:
 def _check_sn(sn: str) -> None:
     if not 1 <= len(sn) <= MAX_SN_CHARACTERS:
         raise ProtocolError(ErrorCode.PARAM, "sn is not 1 to 64 characters")
+    if has_control_character(sn):
+        raise ProtocolError(ErrorCode.PARAM, "sn holds a control character")
 
 
 def _check_access_key(request: AuthRequest, facts: AuthFacts | None) -> AuthFacts:

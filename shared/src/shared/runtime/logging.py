@@ -5,9 +5,12 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from shared.runtime.tracing import SampledSpan, current_span
+
 
 class JsonFormatter(logging.Formatter):
-    """One line of JSON with time, level, service, logger, message, and the exception where there is one."""
+    """One line of JSON with time, level, service, logger, message, the exception where there is one, and the trace
+    that it is part of."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -21,6 +24,10 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        # passed as extra={"span": span}, or the current one
+        span = getattr(record, "span", None) or current_span()
+        if isinstance(span, SampledSpan):
+            line["trace_id"], line["span_id"] = span.trace_id, span.span_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

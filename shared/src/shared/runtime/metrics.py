@@ -1,13 +1,17 @@
 """The metrics of a process: hot counts are plain integers that an observable instrument reads (measured: a labelled
 counter costs as much as a whole frame). Each service defines its own in its metrics.py."""
 
-from collections.abc import Callable, Iterable, Mapping
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from prometheus_client import CollectorRegistry
+
+from shared.runtime.histogram import PlainHistogram
 
 Counts = Mapping[str, int]
 """Count by the one label's value."""
@@ -19,18 +23,21 @@ class ProcessMetrics:
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
         reader = PrometheusMetricReader(registry=self.registry, scope_info_enabled=False)
-        self._provider = MeterProvider([reader], Resource.create({"service.name": service}))
-        self.meter: Meter = self._provider.get_meter(service)
+        self.resource = _resource(service)
+        self.provider = MeterProvider([reader], self.resource)
+        self.meter: Meter = self.provider.get_meter(service)
+        self.histograms: list[PlainHistogram] = []
 
     def counter(self, name: str, description: str, read: Callable[[], int]) -> None:
-        """A monotonic count without labels, read when it is scraped."""
+        """A monotonic count without labels, read when it is scraped or exported."""
         self.meter.create_observable_counter(name, [lambda _options: [Observation(read())]], description=description)
 
     def counter_by(self, name: str, label: str, description: str, counts: Counts) -> None:
         """A monotonic count by one label. `counts` is read at each scrape, so the caller just adds to its integers."""
 
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(count, {label: value}) for value, count in counts.items()]
+            # a list first: an OTLP export reads it in a thread of its own
+            return [Observation(count, {label: value}) for value, count in list(counts.items())]
 
         self.meter.create_observable_counter(name, [observe], description=description)
 
@@ -38,6 +45,19 @@ class ProcessMetrics:
         """A value as of the scrape."""
         self.meter.create_observable_gauge(name, [lambda _options: [Observation(read())]], description=description)
 
+    def histogram_by(self, name: str, label: str, description: str, bounds: Sequence[float]) -> PlainHistogram:
+        """Seconds by one label, for the hot path."""
+        histogram = PlainHistogram(name, label, description, bounds, time.time_ns())
+        self.registry.register(histogram)
+        self.histograms.append(histogram)
+        return histogram
+
     def close(self) -> None:
         """Ends the provider; what is served afterwards is empty."""
-        self._provider.shutdown()
+        self.provider.shutdown()
+
+
+def _resource(service: str) -> Resource:
+    """What the process is; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before what we would say."""
+    ours = {"service.name": service, "service.namespace": "site-access", "service.instance.id": secrets.token_hex(16)}
+    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})

@@ -79,6 +79,24 @@ class MongoSettings(Settings):
     timeout_ms: int = Field(5000, description="Deadline of one call, server selection included (design rule 12)")
 
 
+class PresenceSettings(Settings):
+    """PRESENCE_*: when a device that says nothing is off line (T2). The same for tcp-ingress and session."""
+
+    model_config = SettingsConfigDict(env_prefix="PRESENCE_")
+
+    online_seconds: float = Field(
+        60,
+        gt=0,
+        description="How long a device is online past its last accepted request over TCP; terminals beat so often",
+    )
+    grace_seconds: float = Field(10, ge=0, description="Grace past that, for a heartbeat that is late (design rule 6)")
+
+    @property
+    def silent_ms(self) -> int:
+        """Both together."""
+        return int((self.online_seconds + self.grace_seconds) * 1000)
+
+
 class SealingSettings(Settings):
     """SEALING_*: keys for what is sealed at rest (design rule 8)."""
 
@@ -121,3 +139,19 @@ class LoggingSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="LOG_")
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged")
+
+
+class TelemetrySettings(Settings):
+    """OTEL_*: where traces and metrics are sent. These are OpenTelemetry's own names; its SDK reads further ones."""
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_")
+
+    exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="Base URL of an OTLP collector over HTTP, as http://collector:4318; without it nothing is sent",
+    )
+    exporter_otlp_timeout: float = Field(3, gt=0, description="Deadline of one export, in seconds")
+    traces_sampler_arg: float = Field(
+        0.01, ge=0, le=1, description="Share of requests that are traced, decided where a trace begins"
+    )
+    sdk_disabled: bool = Field(False, description="True: nothing is sent, whatever else is set")

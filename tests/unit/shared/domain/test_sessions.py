@@ -4,23 +4,28 @@ from shared.domain.devices import Direction, SiteSpan, site_at
 from shared.domain.sessions import Ended, Session
 
 
-def session(opened_at_ms: int = 1000) -> Session:
+def session(device_disabled_at_ms: int | None = None) -> Session:
     return Session(
-        token="0" * 32, sn="SN1", vendor_id="v1", access_id="a1", sealed_secret=b"", opened_at_ms=opened_at_ms
+        token="0" * 32,
+        sn="SN1",
+        vendor_id="v1",
+        access_id="a1",
+        sealed_secret=b"",
+        device_disabled_at_ms=device_disabled_at_ms,
     )
 
 
 def test_t1_every_session_of_a_revoked_credential_has_ended() -> None:
     ended = Ended(credentials={"a1": 500}, devices={})
-    assert ended.covers(session(opened_at_ms=400))
-    assert ended.covers(session(opened_at_ms=600))
+    assert ended.covers(session())
     assert not Ended(credentials={"a2": 500}, devices={}).covers(session())
 
 
-def test_t1_a_disabled_device_loses_the_sessions_it_had_and_keeps_those_opened_afterwards() -> None:
+def test_t1_a_disabled_device_loses_the_sessions_it_had_and_keeps_those_authenticated_afterwards() -> None:
     ended = Ended(credentials={}, devices={"SN1": 1000})
-    assert ended.covers(session(opened_at_ms=1000))
-    assert not ended.covers(session(opened_at_ms=1001))
+    assert ended.covers(session(device_disabled_at_ms=None))
+    assert ended.covers(session(device_disabled_at_ms=999))
+    assert not ended.covers(session(device_disabled_at_ms=1000))
     assert not Ended(credentials={}, devices={"SN2": 9000}).covers(session())
 
 

@@ -169,3 +169,12 @@ def test_j2_what_is_no_list_of_objects_is_refused_by_name(written: str) -> None:
 @pytest.mark.parametrize("written", ["null", '""', '"null"'])
 def test_j2_an_empty_list_of_objects_is_nothing(written: str) -> None:
     assert parse_param('{"task":' + written + "}").read_objects("task") is None
+
+
+def test_a_list_of_objects_may_be_as_rich_as_the_text_it_stands_in() -> None:
+    text = '{"task":[{"a":[' + ",".join("1" * 30_000) + "]}]}"
+    with pytest.raises(ProtocolError, match="too many values"):
+        parse_param(text)
+    objects = parse_param(text, max_marks=40_000).read_objects("task")
+    assert objects is not None
+    assert [len(each.read_ids("a") or ()) for each in objects] == [30_000]

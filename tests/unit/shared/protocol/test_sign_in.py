@@ -80,8 +80,12 @@ def test_j5_unknown_members_survive_as_strict_json(data: st.DataObject, unknown:
     assert read.extra == (json_texts.compact(expected) if expected else None)
 
 
+TYPED = {"type", "codeColor", "codeValue", "cityCode", "healthCode", "NADCode", "travelCode", "vaccineStatus"}
+TYPED |= {"NADMsg", "travelMsg", "vaccineMsg"}
+
+
 @pytest.mark.parametrize("name", ["qrCodeInfo", "healthInfo"])
-@given(data=st.data(), inner=json_texts.pairs)
+@given(data=st.data(), inner=json_texts.pairs.filter(lambda inner: TYPED.isdisjoint(name for name, _ in inner)))
 def test_j5_inner_fields_survive_as_strict_json(name: str, data: st.DataObject, inner: list[tuple[str, Any]]) -> None:
     writer = LooseWriter(data.draw)
     text = writer.object(inner)

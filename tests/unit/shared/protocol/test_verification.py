@@ -10,15 +10,18 @@ import msgspec
 import pytest
 
 from shared.protocol.errors import ErrorCode, ProtocolError
+from shared.protocol.json_messages import TaskRequest
 from shared.protocol.messages import AuthRequest, DeviceRequest
 from shared.protocol.signatures import SignForm
 from shared.protocol.verification import (
     AuthFacts,
     SessionFacts,
     Verified,
+    VerifiedTask,
     check_head,
     verify_auth,
     verify_request,
+    verify_task_request,
 )
 
 NOW_MS = 1616872568000
@@ -242,6 +245,13 @@ def test_j2_an_sn_of_another_length_is_400_02(sn: str) -> None:
         assert raised.value.code is ErrorCode.PARAM
 
 
+@pytest.mark.parametrize("sn", ["a\nb", "\x00", "a\x1fb", "\x7f"])
+def test_j2_an_sn_with_a_control_character_is_400_02(sn: str) -> None:
+    for request in (auth_request(sn=sn), device_request(sn=sn)):
+        with pytest.raises(ProtocolError, match="control character"):
+            check_head(request)
+
+
 def test_m2_the_nine_field_layouts_secret_is_checked_and_the_eight_field_layout_has_none() -> None:
     assert judge_auth(auth_request(access_secret=SECRET), AUTH_FACTS) is SignForm.AS_SENT
     assert judge_auth(auth_request(access_secret=None), AUTH_FACTS) is SignForm.AS_SENT
@@ -375,3 +385,93 @@ def test_s3_a_remembered_form_is_only_a_hint() -> None:
     remembered = msgspec.structs.replace(SESSION_FACTS, remembered=SignForm.SORTED)
 
     assert judge_request(device_request(param='{"b":1,"a":2}'), remembered).form is SignForm.AS_SENT
+
+
+# ── T_ requests ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+TASK_ORDER = [
+    ("apicode", ErrorCode.APICODE, "apicode"),
+    ("sn's length", ErrorCode.PARAM, "sn is not"),
+    ("token unknown", ErrorCode.TOKEN, "token"),
+    ("token of another sn", ErrorCode.SIGN, "another sn"),
+    ("session ended", ErrorCode.REVOKED, "revoked or device disabled"),
+    ("param no JSON", ErrorCode.PARAM, ""),
+    ("sign", ErrorCode.SIGN, "sign wrong"),
+]
+
+
+def task_request(
+    *, apicode: str = "T_GET_TASKS", sn: str = "1388186", param: str | None = "{}", sign: str | None = None
+) -> TaskRequest:
+    token = "696e8019b6fe4dbcb7e5ced91a1c771c"
+    right = md5("v1.0.0", sn, token, apicode, param or "", SECRET)
+    return TaskRequest(
+        version="v1.0.0",
+        sn=sn,
+        token=token,
+        apicode=apicode,
+        task_id=None,
+        param_text=param,
+        sign=right if sign is None else sign,
+    )
+
+
+def judge_task(request: TaskRequest, facts: SessionFacts | None) -> VerifiedTask:
+    check_head(request)
+    return verify_task_request(request, facts)
+
+
+def task_with(faults: set[str]) -> tuple[TaskRequest, SessionFacts | None]:
+    request = task_request(
+        apicode="" if "apicode" in faults else "T_GET_TASKS",
+        sn="" if "sn's length" in faults else "1388186",
+        param="not JSON" if "param no JSON" in faults else "{}",
+        sign="0" * 32 if "sign" in faults else None,
+    )
+    if "token unknown" in faults:
+        return request, None
+    facts = msgspec.structs.replace(
+        SESSION_FACTS,
+        sn="another" if "token of another sn" in faults else request.sn,
+        ended="session ended" in faults,
+    )
+    return request, facts
+
+
+@pytest.mark.parametrize(("earlier", "later", "code", "detail"), pairs(TASK_ORDER))
+def test_e2_of_two_faults_a_task_request_answers_the_earlier(
+    earlier: str, later: str, code: ErrorCode, detail: str
+) -> None:
+    request, facts = task_with({earlier, later})
+
+    with pytest.raises(ProtocolError) as raised:
+        judge_task(request, facts)
+
+    assert raised.value.code is code
+    assert detail in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("apicode", "detail"),
+    [("C_AUTH", "over TCP"), ("C_SIGN_IN", "over TCP"), ("T_NOTHING", "unknown"), ("t_get_tasks", "unknown")],
+)
+def test_e1_an_apicode_of_the_other_channel_or_of_none_is_400_01_over_https(apicode: str, detail: str) -> None:
+    with pytest.raises(ProtocolError) as raised:
+        check_head(task_request(apicode=apicode))
+    assert (raised.value.code, detail in raised.value.detail) == (ErrorCode.APICODE, True)
+
+
+@pytest.mark.parametrize("param", [None, "{}"])
+def test_s2_a_task_request_is_verified_with_and_without_param(param: str | None) -> None:
+    verified = judge_task(task_request(param=param), SESSION_FACTS)
+
+    assert verified.form is SignForm.AS_SENT
+    assert (None if verified.param is None else verified.param.text) == param
+
+
+def test_s3_a_task_request_of_a_pinned_vendor_is_held_to_its_form() -> None:
+    pinned = msgspec.structs.replace(SESSION_FACTS, pinned=SignForm.COMPACT)
+
+    with pytest.raises(ProtocolError) as raised:
+        judge_task(task_request(param='{ "taskids": [] }'), pinned)
+    assert raised.value.code is ErrorCode.SIGN

@@ -3,7 +3,11 @@
 import json
 import logging
 
+from opentelemetry.trace import SpanKind
+
 from shared.runtime.logging import JsonFormatter
+from shared.runtime.tracing import as_current
+from tests.support.spans import KeptSpans, span_id, trace_id
 
 
 def test_a_log_line_is_one_json_object_with_the_exception_inside() -> None:
@@ -16,3 +20,18 @@ def test_a_log_line_is_one_json_object_with_the_exception_inside() -> None:
     assert parsed["service"] == "test-service"
     assert parsed["level"] == "ERROR"
     assert "ValueError: broken" in parsed["exception"]
+
+
+def test_a_log_line_names_the_trace_that_is_passed_or_current_and_none_where_nothing_is_sampled() -> None:
+    kept = KeptSpans()
+    record = logging.LogRecord("here", logging.INFO, "f", 1, "said", None, None)
+    formatter = JsonFormatter("test-service")
+    assert json.loads(formatter.format(record)).keys() & {"trace_id", "span_id"} == set()
+    with kept.tracing.start("current", SpanKind.SERVER) as current, as_current(current):
+        of_current = json.loads(formatter.format(record))
+        with current.child("passed", SpanKind.CLIENT) as passed:
+            record.span = passed
+            of_passed = json.loads(formatter.format(record))
+    for line, name in ((of_current, "current"), (of_passed, "passed")):
+        assert line["trace_id"] == f"{trace_id(kept.one(name)):032x}"
+        assert line["span_id"] == f"{span_id(kept.one(name)):016x}"

@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+from bson.int64 import Int64
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import errors
+from opentelemetry.trace import SpanKind
+from pymongo import errors, monitoring
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.runtime.settings import MongoSettings
+from shared.runtime.telemetry_names import DATABASE_SPAN
+from shared.runtime.tracing import SampledSpan, current_span
 from shared.runtime.unavailable import Unavailable
 
 Document = dict[str, Any]
@@ -20,24 +25,74 @@ Database = AsyncIOMotorDatabase[Document]
 Collection = AsyncIOMotorCollection[Document]
 
 # Codes with which a server says that it cannot write now but may again: not primary, shutting down, write concern
-# timed out, exceeded time limit. (MongoDB's error code list.)
-_PASSING_CODES = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+# timed out, exceeded time limit, lock not had in time, write conflict. (MongoDB's error code list.)
+PASSING_CODES = frozenset({6, 7, 24, 46, 50, 64, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+
+
+class _PlainInt(TypeDecoder):
+    """Whole numbers come back as int, as they were stored: msgspec encodes no subclass of it."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: Int64) -> int:
+        """The number."""
+        return int(value)
+
+
+CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_PlainInt()]))
+
+
+class _CommandSpans(monitoring.CommandListener):
+    """Commands of what is sampled have spans; their values are never shown.
+
+    The driver calls this in the thread that runs the command, which has a copy of the caller's context.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, SampledSpan] = {}
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        span = current_span()
+        if span is None:
+            return
+        operation = event.command_name
+        target = event.command.get("collection" if operation == "getMore" else operation)
+        collection = target if isinstance(target, str) else ""  # some commands have none
+        name = DATABASE_SPAN.format(operation=operation, collection=collection).rstrip()
+        attributes = {**database_attributes(operation, collection), "db.namespace": event.database_name}
+        self._open[event.request_id] = span.child(name, SpanKind.CLIENT, attributes)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        if (span := self._open.pop(event.request_id, None)) is not None:
+            span.end()
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        if (span := self._open.pop(event.request_id, None)) is not None:
+            span.fail(str(event.failure.get("code", "lost")))
+            span.end()
+
+
+def database_attributes(operation: str, collection: str) -> dict[str, str]:
+    """What the span of a call to MongoDB says, by OpenTelemetry's conventions."""
+    return {"db.system.name": "mongodb", "db.operation.name": operation, "db.collection.name": collection}
 
 
 @asynccontextmanager
-async def open_mongo(settings: MongoSettings, app_name: str) -> AsyncIterator[Database]:
-    """The database; writes with majority and journal (design rule 10), every call with a deadline (rule 12)."""
+async def open_mongo(settings: MongoSettings, app_name: str, *, traced: bool = False) -> AsyncIterator[Database]:
+    """The database; writes with majority and journal (design rule 10), every call with a deadline (rule 12).
+    `traced`: commands have spans, where there is a current one."""
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         settings.url.get_secret_value(),
         appname=app_name,
         timeoutMS=settings.timeout_ms,
         serverSelectionTimeoutMS=settings.timeout_ms,
         connectTimeoutMS=settings.timeout_ms,
-        tz_aware=True,
+        event_listeners=[_CommandSpans()] if traced else [],
     )
     try:
         yield client.get_database(
             settings.database,
+            codec_options=CODEC_OPTIONS,
             write_concern=WriteConcern("majority", j=True),
             read_concern=ReadConcern("majority"),
         )
@@ -58,6 +113,6 @@ def mongo_faults() -> Iterator[None]:
             raise Unavailable("MongoDB: write concern not met") from error
         raise
     except errors.OperationFailure as error:
-        if error.code in _PASSING_CODES or error.timeout:
+        if error.code in PASSING_CODES or error.timeout:
             raise Unavailable(f"MongoDB: code {error.code}") from error
         raise

@@ -2,16 +2,34 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
+from opentelemetry.trace import SpanKind
 from redis import exceptions
 from redis.asyncio import Redis
 
 from shared.runtime.settings import RedisSettings
+from shared.runtime.telemetry_names import REDIS_SPAN
+from shared.runtime.tracing import child_of, current_span
 from shared.runtime.unavailable import Unavailable
 
 CONTROL_STREAM_KEY = "control"
 ENDED_CREDENTIALS_KEY = "ended:credentials"
 ENDED_DEVICES_KEY = "ended:devices"
+PRESENCE_EPOCHS_KEY = "presence:epochs"
+"""Hash: sn to the epoch of the connection that holds or last held it."""
+PRESENCE_HOLDERS_KEY = "presence:holders"
+"""Hash: sn to what is known of that connection, JSON."""
+PRESENCE_SEEN_KEY = "presence:seen"
+"""Sorted set of the devices that are online, by the time of the last accepted request."""
+PRESENCE_SINCE_KEY = "presence:since"
+"""Since when there was no flush."""
+PUSHED_TASKS_KEY = "tasks-pushed"
+"""Sorted set of the ids of tasks that were pushed and are not marked as delivered yet."""
+TASKS_WHOLE_KEY = "tasks-whole"
+"""Present while the pending index is known to be whole."""
+TASKS_REBUILDING_KEY = "tasks-rebuilding"
+"""The mark of the rebuilding under way."""
 
 
 def session_key(token: str) -> str:
@@ -34,11 +52,31 @@ def auth_failures_key(source: str) -> str:
     return f"auth-failures:{source}"
 
 
+def pending_tasks_key(sn: str) -> str:
+    """Ids of the device's tasks that have not ended."""
+    return f"tasks:{sn}"
+
+
+def lock_key(name: str) -> str:
+    """Who holds a lock."""
+    return f"lock:{name}"
+
+
+class _TracedRedis(Redis):
+    """Commands of what is sampled have spans; their arguments, which may be tokens, are never shown."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        command = str(args[0])
+        attributes = {"db.system.name": "redis", "db.operation.name": command}
+        with child_of(current_span(), REDIS_SPAN.format(command=command), SpanKind.CLIENT, attributes):
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # as redis-py has it
+
+
 @asynccontextmanager
 async def open_redis(settings: RedisSettings) -> AsyncIterator[Redis]:
     """A client whose every call ends within the deadline (design rule 12)."""
     seconds = settings.timeout_ms / 1000
-    client: Redis = Redis.from_url(
+    client: Redis = _TracedRedis.from_url(
         settings.url.get_secret_value(),
         socket_timeout=seconds,
         socket_connect_timeout=seconds,

@@ -1,0 +1,160 @@
+"""Attendances and pictures in dicts: for unit tests, and for reading how their stores must behave.
+`available = False` makes every call raise Unavailable."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from shared.domain.attendance import AttendanceEvent, parse_rfc3339
+from shared.domain.devices import SiteSpan, site_at
+from shared.runtime.unavailable import Unavailable
+from shared.stores.interfaces import (
+    Added,
+    AttendanceQuery,
+    AttendanceRecord,
+    StoredDetails,
+    StoredPicture,
+)
+
+
+class MemoryAttendance:
+    """`attendance` and `pictures`, which link to each other, behind their two interfaces."""
+
+    def __init__(self) -> None:
+        self.available = True
+        self.records: dict[str, AttendanceRecord] = {}
+        self.pictures: dict[str, StoredPicture] = {}
+        self.details: dict[str, StoredDetails] = {}
+        self.site_histories: dict[str, tuple[SiteSpan, ...]] = {}
+        """Of the devices, by sn."""
+        self.attendance_store = MemoryAttendanceStore(self)
+        self.picture_store = MemoryPictureStore(self)
+
+    def check_available(self) -> None:
+        """Raises Unavailable where a test wants it so."""
+        if not self.available:
+            raise Unavailable("memory: made unavailable")
+
+    def link(self, event_id: str) -> None:
+        """Marks the attendance of a stored picture, where both are stored."""
+        record = self.records.get(event_id)
+        picture = self.pictures.get(event_id)
+        if record is not None and picture is not None:
+            event = msgspec.structs.replace(record.event, image=picture.reference, image_dropped=None)
+            self.records[event_id] = AttendanceRecord(event=event, has_image=True)
+
+    def fill_in(self, event_id: str) -> None:
+        """Gives an attendance the site and direction that it lacks and its device's history knows."""
+        record = self.records[event_id]
+        event = record.event
+        site_id, direction = site_at(self.site_histories.get(event.sn, ()), event.record_time)
+        filled = msgspec.structs.replace(
+            event, site_id=event.site_id or site_id, direction=event.direction or direction
+        )
+        self.records[event_id] = AttendanceRecord(event=filled, has_image=record.has_image)
+
+
+class MemoryAttendanceStore:
+    """AttendanceStore in a dict."""
+
+    def __init__(self, memory: MemoryAttendance) -> None:
+        self._memory = memory
+
+    async def add_many(self, events: Sequence[AttendanceEvent]) -> Added:
+        """As the interface says."""
+        self._memory.check_available()
+        new = 0
+        for event in events:
+            if event.event_id not in self._memory.records:
+                self._memory.records[event.event_id] = AttendanceRecord(event=event, has_image=False)
+                new += 1
+            self._memory.link(event.event_id)
+            self._memory.fill_in(event.event_id)
+        return Added(new=new)
+
+    async def fill_in_site(self, sn: str, site_history: tuple[SiteSpan, ...]) -> None:
+        """As the interface says."""
+        self._memory.check_available()
+        self._memory.site_histories[sn] = site_history
+        for event_id, record in self._memory.records.items():
+            if record.event.sn == sn:
+                self._memory.fill_in(event_id)
+
+    async def find(self, event_id: str) -> AttendanceRecord | None:
+        """As the interface says."""
+        self._memory.check_available()
+        return self._memory.records.get(event_id)
+
+    async def page(self, query: AttendanceQuery) -> Sequence[AttendanceRecord]:
+        """As the interface says."""
+        self._memory.check_available()
+        as_received = query.received_after_ms is not None
+
+        def place(record: AttendanceRecord) -> tuple[int, str]:
+            event = record.event
+            return (parse_rfc3339(event.received_at) if as_received else event.record_time), event.event_id
+
+        def is_after(record: AttendanceRecord) -> bool:
+            if query.after is None:
+                return True
+            return place(record) > query.after if as_received else place(record) < query.after
+
+        found = [record for record in self._memory.records.values() if _matches(query, record.event)]
+        found.sort(key=place, reverse=not as_received)
+        return [record for record in found if is_after(record)][: query.limit]
+
+
+def _matches(query: AttendanceQuery, event: AttendanceEvent) -> bool:
+    return (
+        query.sn in (None, event.sn)
+        and query.person_id in (None, event.person_id)
+        and query.site_id in (None, event.site_id)
+        and (query.from_ms is None or event.record_time >= query.from_ms)
+        and (query.to_ms is None or event.record_time < query.to_ms)
+        and (query.received_after_ms is None or parse_rfc3339(event.received_at) > query.received_after_ms)
+    )
+
+
+class MemoryPictureStore:
+    """PictureStore in a dict."""
+
+    def __init__(self, memory: MemoryAttendance) -> None:
+        self._memory = memory
+
+    async def add_many(self, pictures: Sequence[StoredPicture]) -> Added:
+        """As the interface says."""
+        self._memory.check_available()
+        new = 0
+        for picture in pictures:
+            new += picture.event_id not in self._memory.pictures
+            self._memory.pictures.setdefault(picture.event_id, picture)
+            self._memory.link(picture.event_id)
+        return Added(new=new)
+
+    async def add_details(self, details: Sequence[StoredDetails]) -> Added:
+        """As the interface says."""
+        self._memory.check_available()
+        new = 0
+        for item in details:
+            stored = self._memory.details.get(item.event_id)
+            if stored is None:
+                self._memory.details[item.event_id] = item
+                new += 1
+            else:
+                self._memory.details[item.event_id] = msgspec.structs.replace(
+                    stored,
+                    iris_info=item.iris_info if stored.iris_info is None else stored.iris_info,
+                    extra=item.extra if stored.extra is None else stored.extra,
+                )
+        return Added(new=new)
+
+    async def picture(self, event_id: str) -> StoredPicture | None:
+        """As the interface says."""
+        self._memory.check_available()
+        return self._memory.pictures.get(event_id)
+
+    async def extra(self, event_ids: Sequence[str]) -> dict[str, str]:
+        """As the interface says."""
+        self._memory.check_available()
+        found = {event_id: self._memory.details.get(event_id) for event_id in event_ids}
+        return {event_id: item.extra for event_id, item in found.items() if item is not None and item.extra is not None}

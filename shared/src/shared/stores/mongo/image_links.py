@@ -1,0 +1,65 @@
+"""hasImage and image: the link between `attendance` and `pictures`, stored in either order (design rule 9).
+
+Each side, after its own write, marks the attendances whose picture is stored, by an update that does not insert.
+Whichever of the two writes came last therefore sees the other's.
+"""
+
+from collections.abc import Collection as Ids
+from collections.abc import Mapping
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from shared.domain.attendance import PictureReference
+from shared.stores.mongo.absent import raise_if_passing
+from shared.stores.mongo.client import Database, Document, mongo_faults
+
+ATTENDANCE = "attendance"
+PICTURES = "pictures"
+
+_REFERENCE = {"sha256": 1, "size": 1, "contentType": 1}
+
+
+async def stored_references(database: Database, event_ids: Ids[str]) -> dict[str, PictureReference]:
+    """Of those of the ids that have a picture stored: what it is."""
+    if not event_ids:
+        return {}
+    query = {"_id": {"$in": list(event_ids)}, "sha256": {"$exists": True}}
+    with mongo_faults():
+        return {
+            found["_id"]: PictureReference(found["sha256"], found["size"], found["contentType"])
+            async for found in database[PICTURES].find(query, _REFERENCE)
+        }
+
+
+async def without_image(database: Database, event_ids: Ids[str]) -> list[str]:
+    """Those of the ids whose attendance is stored and says that no picture is."""
+    if not event_ids:
+        return []
+    query = {"_id": {"$in": list(event_ids)}, "hasImage": False}
+    with mongo_faults():
+        return [found["_id"] async for found in database[ATTENDANCE].find(query, {"_id": 1})]
+
+
+async def mark_has_image(database: Database, references: Mapping[str, PictureReference]) -> None:
+    """Says in each attendance which picture is stored, which need not be the one that its event came with: the first
+    picture wins. The reason why one was dropped is then untrue (J6)."""
+    if references:
+        updates = [
+            UpdateOne(
+                {"_id": event_id},
+                {"$set": {"hasImage": True, "image": image_document(reference)}, "$unset": {"imageDropped": ""}},
+            )
+            for event_id, reference in references.items()
+        ]
+        try:
+            with mongo_faults():
+                await database[ATTENDANCE].bulk_write(updates, ordered=False)
+        except BulkWriteError as error:
+            raise_if_passing(error)
+            raise
+
+
+def image_document(reference: PictureReference) -> Document:
+    """A reference as it stands in an attendance, and among the members of a picture."""
+    return {"sha256": reference.sha256, "size": reference.size, "contentType": reference.content_type}

@@ -29,6 +29,8 @@ NEEDED = ["--tcp", "127.0.0.1:9000", "--access-id", "id", "--access-key", "key"]
         (["--layout", "ten"], "invalid"),
         (["--ca", "ca.pem"], "--ca has no meaning without --tls"),
         (["--tls", "--ca", "/nowhere/ca.pem"], "--ca: "),
+        (["--https", "gate.example:8443"], "is not https://HOST:PORT"),
+        (["--failed-tasks", "2"], "not between 0 and 1"),
         (["--sn-prefix", "S" * 60], "at most 59 characters"),
         (["--access-secret-file", "/nowhere/secret"], "--access-secret-file: "),
         (["--ledger", "/nowhere/ledger"], "ledger"),
@@ -64,6 +66,7 @@ def test_every_option_reaches_the_plan() -> None:
             "--pictures", "0.25", "--picture-bytes", "30000", "--seconds", "9", "--start-spread-seconds", "1",
             "--layout", "nine", "--param-style", "loose", "--sign-form", "sorted", "--sn-prefix", "T", "--persons", "3",
             "--seed", "11", "--buffer", "50", "--answer-timeout-seconds", "4", "--report-json-lines",
+            "--https", "https://gate.example:8443", "--failed-tasks", "0.5", "--unsupported-tasks", "0.125",
         ]
     )  # fmt: skip
     plan = plan_of(arguments, {SECRET_VARIABLE: "secret"})
@@ -75,6 +78,9 @@ def test_every_option_reaches_the_plan() -> None:
     assert (habits.heartbeat_seconds, habits.sign_ins_per_minute, habits.picture_share) == (30.0, 2.0, 0.25)
     assert (habits.picture_bytes, habits.persons, habits.buffer_size, habits.answer_seconds) == (30000, 3, 50, 4.0)
     assert (habits.layout, habits.style, habits.form) == (Layout.NINE, ParamStyle.LOOSE, SignForm.SORTED)
+    assert plan.https is not None
+    assert (plan.https.host, plan.https.port, plan.https.path) == ("gate.example", 8443, "/api/device")
+    assert (habits.failed_share, habits.unsupported_share) == (0.5, 0.125)
     assert "secret" not in repr(plan)
 
 

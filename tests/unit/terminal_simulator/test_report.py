@@ -44,3 +44,12 @@ def test_the_summary_counts_error_answers_by_code() -> None:
     assert "400_02 2×" in text
     assert "without code 1×" in text
     assert "9 sent, 8 acknowledged" in text
+
+
+def test_tasks_are_reported_by_outcome() -> None:
+    tally = Tally(tasks=3, commands=1, tasks_fetched=2)
+    tally.tasks_reported.update(["done", "done", "failed"])
+    line = json.loads(json_line(tally))
+    assert (line["tasks"], line["commands"], line["tasksFetched"]) == (3, 1, 2)
+    assert line["tasksReported"] == {"done": 2, "failed": 1}
+    assert "commands pushed 1, fetched 2, reported done 2, failed 1" in summary(tally, 2, 60.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from terminal_simulator.fleet import CredentialsRefused, Fleet, Plan
 from terminal_simulator.habits import Account, Habits, Layout
+from terminal_simulator.https import read_address
 from terminal_simulator.ledger import Ledger
 from terminal_simulator.line import Address
 from terminal_simulator.signing import ParamStyle, SignForm
@@ -33,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     where = options.add_argument_group("the platform")
     where.add_argument("--tcp", required=True, type=_address, metavar="HOST:PORT", help="where the platform listens")
     where.add_argument("--tls", action="store_true", help="connect with TLS and check the platform's certificate")
+    where.add_argument(
+        "--https", metavar="URL", help="fetch and report tasks there, as https://HOST:PORT; without it they are counted"
+    )
     where.add_argument("--ca", type=Path, metavar="FILE", help="PEM of the authority to trust instead of the system's")
     who = options.add_argument_group("the vendor's credentials (section 1.1)")
     who.add_argument("--access-id", required=True, metavar="ID", help="accessId")
@@ -61,6 +65,16 @@ def parser() -> argparse.ArgumentParser:
     )
     fleet.add_argument(
         "--picture-bytes", type=_size, default=0, metavar="N", help="pad pictures to N bytes (default: about 2,500)"
+    )
+    fleet.add_argument(
+        "--failed-tasks", type=_share, default=0.05, metavar="SHARE", help="share of tasks that fail (default 0.05)"
+    )
+    fleet.add_argument(
+        "--unsupported-tasks",
+        type=_share,
+        default=0.02,
+        metavar="SHARE",
+        help="share of tasks that are not supported (default 0.02)",
     )
     fleet.add_argument("--buffer", type=_count, default=5000, metavar="N", help="sign-ins kept offline (default 5000)")
     fleet.add_argument(
@@ -117,8 +131,8 @@ def plan_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Pl
     """The run that the command line asks for. Raises ValueError with what is wrong."""
     if len(arguments.sn_prefix) > LONGEST_PREFIX:
         raise ValueError(f"--sn-prefix: at most {LONGEST_PREFIX} characters")
-    if arguments.ca and not arguments.tls:
-        raise ValueError("--ca has no meaning without --tls")
+    if arguments.ca and not arguments.tls and not arguments.https:
+        raise ValueError("--ca has no meaning without --tls or --https")
     host, port = arguments.tcp
     return Plan(
         address=Address(host, port, _tls(arguments.ca) if arguments.tls else None),
@@ -136,6 +150,8 @@ def plan_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Pl
             form=arguments.sign_form,
             buffer_size=arguments.buffer,
             answer_seconds=arguments.answer_timeout_seconds,
+            failed_share=arguments.failed_tasks,
+            unsupported_share=arguments.unsupported_tasks,
         ),
         terminals=arguments.terminals,
         seconds=arguments.seconds,
@@ -143,6 +159,7 @@ def plan_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Pl
         sn_prefix=arguments.sn_prefix,
         seed=arguments.seed,
         report_json_lines=arguments.report_json_lines,
+        https=read_address(arguments.https, _tls(arguments.ca)) if arguments.https else None,
     )
 
 

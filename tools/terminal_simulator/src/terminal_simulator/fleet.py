@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from terminal_simulator.habits import Account, Habits
+from terminal_simulator.https import HttpsAddress
 from terminal_simulator.ledger import Ledger
 from terminal_simulator.line import Address, Line
 from terminal_simulator.report import json_line, readable_line, summary
@@ -33,6 +34,8 @@ class Plan:
     sn_prefix: str = "SIM"
     seed: int | None = None
     report_json_lines: bool = False
+    https: HttpsAddress | None = None
+    """Where tasks are fetched; None: they are only counted."""
 
 
 class CredentialsRefused(Exception):
@@ -84,7 +87,7 @@ class Fleet:
 
     async def _start(self, terminal: Terminal) -> None:
         await asyncio.sleep(self._random.uniform(0, self._plan.start_spread_seconds))
-        await Line(terminal, self._plan.address, self.tally, self._random).run()
+        await Line(terminal, self._plan.address, self._plan.https, self.tally, self._random).run()
 
     async def _watch(self) -> None:
         every = 1.0 if self._plan.report_json_lines else READABLE_EVERY_SECONDS

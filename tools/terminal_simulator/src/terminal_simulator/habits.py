@@ -37,5 +37,9 @@ class Habits:
     form: SignForm = SignForm.AS_SENT
     buffer_size: int = 5000
     """Sign-ins kept while they cannot be sent; when it is full the newest is dropped."""
+    failed_share: float = 0.05
+    """Share of tasks that fail."""
+    unsupported_share: float = 0.02
+    """Share of tasks that the terminal says it cannot do."""
     answer_seconds: float = 15.0
     """A request unanswered for so long ends the connection."""

@@ -1,4 +1,5 @@
-"""One terminal's connection: the only file that touches a transport. Reconnects with jittered back-off."""
+"""One terminal's connection: the only file that touches a transport. Reconnects with jittered back-off; makes the
+terminal's calls over HTTPS beside it."""
 
 import asyncio
 import ssl
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import cast
 
+from terminal_simulator.https import HttpsAddress, NoAnswer, post
 from terminal_simulator.tally import Tally
 from terminal_simulator.terminal import NEVER, Terminal
 from terminal_simulator.wire import MalformedAnswer
@@ -29,13 +31,17 @@ class Address:
 class Line(asyncio.Protocol):
     """Carries one terminal: keeps it connected, and wakes it when something is due."""
 
-    def __init__(self, terminal: Terminal, address: Address, tally: Tally, random: Random) -> None:
+    def __init__(
+        self, terminal: Terminal, address: Address, https: HttpsAddress | None, tally: Tally, random: Random
+    ) -> None:
         self._terminal = terminal
         self._address = address
+        self._https = https
         self._tally = tally
         self._random = random
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._calls: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._was_useful = False
 
@@ -98,6 +104,8 @@ class Line(asyncio.Protocol):
                     await self._lost.wait()
             except TimeoutError:
                 transport.abort()  # a peer that does not read keeps its unsent bytes waiting for ever
+        if self._calls is not None:
+            self._calls.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -113,6 +121,11 @@ class Line(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         wake_at = self._terminal.wake_at(now)
+        if self._https is not None and self._calls is None:
+            call_at = self._terminal.call_at()
+            if call_at <= now:
+                self._calls = asyncio.create_task(self._make_calls(self._https))
+            wake_at = min(wake_at, call_at) if call_at > now else wake_at
         self._timer = (
             asyncio.get_running_loop().call_later(max(0.001, wake_at - now), self._act) if wake_at < NEVER else None
         )
@@ -122,3 +135,19 @@ class Line(asyncio.Protocol):
         if self._transport is not None:
             transport, self._transport = self._transport, None
             transport.abort()  # connection_lost follows
+
+    async def _make_calls(self, https: HttpsAddress) -> None:
+        """Everything that is to be asked over HTTPS now, one call after the other."""
+        while (call := self._terminal.next_call(time.time())) is not None:
+            try:
+                body = await post(https, call.body)
+            except NoAnswer as error:
+                self._tally.last_fault = str(error)
+                self._terminal.call_not_answered(time.time())
+            else:
+                try:
+                    self._terminal.call_answered(call, body, time.time())
+                except MalformedAnswer as error:
+                    self._tally.last_fault = f"not an answer of the standard to {call.apicode}: {error}"
+        self._calls = None
+        self._act()

@@ -35,6 +35,8 @@ def json_line(tally: Tally) -> str:
             "authentications": tally.authentications,
             "tasks": tally.tasks,
             "commands": tally.commands,
+            "tasksFetched": tally.tasks_fetched,
+            "tasksReported": dict(tally.tasks_reported),
             "errors": dict(tally.errors),
         }
     )
@@ -55,6 +57,7 @@ def readable_line(tally: Tally, terminals: int, seconds: float) -> str:
 def summary(tally: Tally, terminals: int, seconds: float) -> str:
     """What happened in the whole run."""
     errors = ", ".join(f"{code or 'without code'} {count}×" for code, count in sorted(tally.errors.items()))
+    reported = ", ".join(f"{outcome} {count}" for outcome, count in sorted(tally.tasks_reported.items()))
     lines = [
         f"{terminals} terminals, {seconds:.0f} s",
         f"  C_AUTH accepted     {tally.authentications}",
@@ -63,7 +66,8 @@ def summary(tally: Tally, terminals: int, seconds: float) -> str:
         f"{tally.refused} refused, {tally.buffered} not yet acknowledged, {tally.dropped} dropped (buffer full)",
         f"  resent              {tally.resent} after {tally.unanswered} unanswered",
         f"  connections lost    {tally.reconnects}",
-        f"  tasks announced     {tally.tasks}, commands pushed {tally.commands}",
+        f"  tasks announced     {tally.tasks}, commands pushed {tally.commands}, fetched {tally.tasks_fetched}, "
+        f"reported {reported or 'none'}",
         f"  error answers       {errors or 'none'}",
     ]
     if tally.last_fault:

@@ -45,6 +45,13 @@ def signed_text(members: Mapping[str, object], style: ParamStyle, form: SignForm
     return json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=form is SignForm.SORTED)
 
 
+def write_body(fields: Mapping[str, str], param: str, style: ParamStyle) -> str:
+    """A request over HTTPS: its fields as text, then param as it was written."""
+    if style is ParamStyle.STRICT:
+        return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "param": {param}}}'
+    return f"{write_param(fields, style)[:-1]},param:{param}}}"
+
+
 def _loose(value: object) -> str:
     if isinstance(value, Mapping):
         return write_param(value, ParamStyle.LOOSE)

@@ -31,6 +31,9 @@ class Tally:
     """Task ids announced by heartbeats."""
     commands: int = 0
     """Commands pushed by the platform."""
+    tasks_fetched: int = 0
+    tasks_reported: Counter[str] = field(default_factory=Counter)
+    """Reports of tasks that the platform took, by outcome: done, failed, unsupported."""
     errors: Counter[str] = field(default_factory=Counter)
     """Answers by errorcode, of every kind of request."""
     latencies_ms: list[float] = field(default_factory=list)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
+from terminal_simulator.errands import REFUSED_TOKEN, Call, Errands
 from terminal_simulator.face import picture
 from terminal_simulator.habits import Account, Habits, Layout
 from terminal_simulator.ledger import Ledger, Outcome
@@ -93,6 +94,7 @@ class Terminal:
         self._made = 0
         self._last_record_time = 0
         self._task_ids: frozenset[str] = frozenset()
+        self._errands = Errands(sn, account.access_secret, habits, tally, random)
         self._is_online = False
         self._pause_until = 0.0
         self._beat_at = now
@@ -123,6 +125,7 @@ class Terminal:
             answer = decode_answer(frame)
             if answer.apicode.startswith("T_"):
                 self._tally.commands += 1  # a command, between answers; it is also listed in heartbeats
+                self._errands.pushed(answer.response or {}, answer.apicode)
             else:
                 self._answered(answer, now)
 
@@ -160,12 +163,36 @@ class Terminal:
 
     def has_unanswered(self) -> bool:
         """True while an answer may still come."""
-        return self.connected and bool(self._unanswered)
+        return (self.connected and bool(self._unanswered)) or self._errands.under_way
 
     def close_books(self) -> None:
         """Writes the sign-ins that were never acknowledged into the ledger, at the very end."""
         for sign_in in self._waiting:
             self._record(sign_in, Outcome.UNANSWERED)
+
+    # tasks, over HTTPS
+
+    def next_call(self, now: float) -> Call | None:
+        """The call to make now, if there is one; its outcome goes to call_answered or call_not_answered."""
+        return None if self.leaving else self._errands.next_call(self._token, now)
+
+    def call_answered(self, call: Call, body: bytes, now: float) -> None:
+        """Takes the answer to a call. Raises MalformedAnswer."""
+        code = self._errands.answered(call, body, now)
+        if code:
+            self._tally.errors[code] += 1
+        if code in REFUSED_TOKEN and call.token == self._token:
+            self._token = ""
+            self._count_online()
+
+    def call_not_answered(self, now: float) -> None:
+        """No answer came to the call."""
+        self._errands.not_answered(now)
+
+    def call_at(self) -> float:
+        """When the next call is due."""
+        due_at = self._errands.wake_at() if self._token and not self.leaving else None
+        return NEVER if due_at is None else due_at
 
     # passages
 
@@ -319,7 +346,7 @@ class Terminal:
             self._pause_until = now + min(60.0, 1.1 * 2 ** min(self._auth_failures - 1, 6)) * self._random.uniform(
                 1.0, 1.3
             )
-        elif code in ("401_01", "401_02", "400_04"):
+        elif code in REFUSED_TOKEN:
             self._token = ""
         if code == "400_05":
             self._set_clock(answer.errmsg, now)
@@ -351,6 +378,7 @@ class Terminal:
         task_ids = frozenset(map(str, listed)) if isinstance(listed, list) else frozenset({str(listed)})
         self._tally.tasks += len(task_ids - self._task_ids)
         self._task_ids = task_ids
+        self._errands.listed(task_ids)
 
     def _count_online(self) -> None:
         is_online = self.connected and bool(self._token)

@@ -11,6 +11,8 @@ from typing import Any
 MAX_ANSWER_BYTES = 1024 * 1024
 """No answer of the standard comes near this; a longer one means that the peer speaks something else."""
 
+_json = json.JSONDecoder()
+
 VARINT, FIXED64, TEXT, FIXED32 = 0, 1, 2, 5
 
 
@@ -97,6 +99,37 @@ def decode_answer(message: bytes) -> Answer:
         error=_object(fields, 4, "error"),
         response=_object(fields, 5, "response"),
     )
+
+
+def read_members(body: bytes) -> tuple[dict[str, str], dict[str, Any]]:
+    """The members of a JSON object, each as the text that stands there and as what it says. Raises MalformedAnswer."""
+    try:
+        text = body.decode()
+        texts: dict[str, str] = {}
+        place = _after_space(text, 0)
+        if text[place] != "{":
+            raise MalformedAnswer("the answer is not a JSON object")
+        place = _after_space(text, place + 1)
+        while text[place] != "}":
+            name, place = _json.raw_decode(text, place)
+            place = _after_space(text, place)
+            if text[place] != ":":
+                raise MalformedAnswer("the answer is not JSON")
+            start = _after_space(text, place + 1)
+            _, place = _json.raw_decode(text, start)
+            texts[name] = text[start:place]
+            place = _after_space(text, place)
+            if text[place] == ",":
+                place = _after_space(text, place + 1)
+        return texts, json.loads(text)
+    except (ValueError, IndexError) as error:
+        raise MalformedAnswer("the answer is not JSON") from error
+
+
+def _after_space(text: str, place: int) -> int:
+    while text[place] in " \t\r\n":
+        place += 1
+    return place
 
 
 def _read_varint(data: bytes | bytearray, start: int) -> tuple[int, int] | None:

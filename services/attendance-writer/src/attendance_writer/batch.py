@@ -1,0 +1,69 @@
+"""PURE: records that are written and committed together, and when that is due: by count, bytes or age."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from attendance_writer.decode import Decoded, Rejected
+from shared.domain.attendance import AttendanceEvent
+from shared.domain.events import ConsumedRecord
+from shared.domain.presence import PresenceEvent
+from shared.stores.interfaces import StoredDetails, StoredPicture
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+_T = TypeVar("_T", AttendanceEvent, StoredPicture, StoredDetails, PresenceEvent, Rejected)
+
+
+class BatchLimits(msgspec.Struct, frozen=True):
+    """A batch is due when it reaches any of these. One poll may carry it past them, by at most one fetch."""
+
+    records: int
+    bytes: int
+    age_seconds: float
+
+
+class Batch:
+    """What was read and is not committed yet."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._items: list[tuple[ConsumedRecord, Decoded]] = []
+        self._bytes = 0
+        self._began = 0.0
+        self._next_offsets: dict[Place, int] = {}
+
+    def add(self, record: ConsumedRecord, decoded: Decoded, now: float) -> None:
+        """Adds a record; `now` is on a steady clock, in seconds."""
+        if not self._items:
+            self._began = now
+        self._items.append((record, decoded))
+        self._bytes += record.size
+        self._next_offsets[record.topic, record.partition] = record.offset + 1
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def remaining_seconds(self, now: float) -> float:
+        """How long until it is due: 0 when it is, the whole age while it is empty."""
+        if not self._items:
+            return self._limits.age_seconds
+        if len(self._items) >= self._limits.records or self._bytes >= self._limits.bytes:
+            return 0.0
+        return max(0.0, self._began + self._limits.age_seconds - now)
+
+    @property
+    def records(self) -> list[ConsumedRecord]:
+        """All of them, in the order in which they were read."""
+        return [record for record, _ in self._items]
+
+    def of_kind(self, kind: type[_T]) -> Iterator[tuple[ConsumedRecord, _T]]:
+        """The records decoded to this kind, in the order in which they were read."""
+        return ((record, item) for record, item in self._items if isinstance(item, kind))
+
+    @property
+    def next_offsets(self) -> Mapping[Place, int]:
+        """What to commit once all of it is stored."""
+        return self._next_offsets

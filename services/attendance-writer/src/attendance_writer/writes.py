@@ -1,0 +1,91 @@
+"""A batch into the stores and the dead-letter topic; when `write` returns, all of it is durable."""
+
+from collections.abc import Mapping
+
+from attendance_writer.batch import Batch
+from attendance_writer.batch_spans import BatchSpans, batch_spans
+from attendance_writer.dead_letters import DeadLetters, RejectionWindow
+from attendance_writer.decode import Rejected, StoreFault
+from attendance_writer.metrics import WriterCounts
+from shared.domain.attendance import AttendanceEvent
+from shared.domain.events import ConsumedRecord
+from shared.domain.presence import PresenceEvent
+from shared.runtime.tracing import NOT_TRACED, Tracing
+from shared.stores.interfaces import AttendanceStore, PictureStore, PresenceRecordStore, StoredDetails, StoredPicture
+from shared.stores.mongo.image_links import ATTENDANCE, PICTURES
+
+
+class BatchWriter:
+    """Writes batches; each step is idempotent, so a batch is simply written again after any fault."""
+
+    def __init__(
+        self,
+        attendance: AttendanceStore,
+        pictures: PictureStore,
+        presence: PresenceRecordStore,
+        dead_letters: DeadLetters,
+        window: RejectionWindow,
+        counts: WriterCounts,
+        tracing: Tracing = NOT_TRACED,
+    ) -> None:
+        self._attendance = attendance
+        self._pictures = pictures
+        self._presence = presence
+        self._dead_letters = dead_letters
+        self._window = window
+        self._counts = counts
+        self._tracing = tracing
+
+    async def write(self, batch: Batch) -> None:
+        """Stores what can be stored, then sends the rest to the dead-letter topic. Raises Unavailable,
+        TooManyRejected."""
+        with batch_spans(self._tracing, batch.records) as spans:
+            await self._write(batch, spans)
+
+    async def _write(self, batch: Batch, spans: BatchSpans) -> None:
+        pictures, details, events = (
+            list(batch.of_kind(StoredPicture)),
+            list(batch.of_kind(StoredDetails)),
+            list(batch.of_kind(AttendanceEvent)),
+        )
+        refused: list[tuple[ConsumedRecord, Rejected]] = []
+        if pictures:
+            with spans.storing(pictures, PICTURES):
+                added = await self._pictures.add_many([picture for _, picture in pictures])
+            self._counts.pictures += added.new
+            refused += _refused(pictures, added.refused)
+        if details:
+            with spans.storing(details, PICTURES):
+                added = await self._pictures.add_details([item for _, item in details])
+            refused += _refused(details, added.refused)
+        if events:
+            with spans.storing(events, ATTENDANCE):
+                added = await self._attendance.add_many([event for _, event in events])
+            self._counts.stored += added.new
+            new_refused = _refused(events, added.refused)
+            self._counts.duplicates += len(events) - added.new - len(new_refused)
+            refused += new_refused
+        if presence := [event for _, event in batch.of_kind(PresenceEvent)]:
+            await self._presence.apply(presence)
+            self._counts.presence_events += len(presence)
+        for _ in refused:
+            self._window.note(is_rejected=True)
+        rejected = [*batch.of_kind(Rejected), *refused]
+        # Last, because a dead letter is the one write that a repetition doubles.
+        await self._dead_letters.send(rejected)
+        for record, why in rejected:
+            spans.reject(record, why.reason)
+            self._counts.dead_letters[why.reason] += 1
+
+
+def _refused(
+    items: list[tuple[ConsumedRecord, AttendanceEvent]]
+    | list[tuple[ConsumedRecord, StoredPicture]]
+    | list[tuple[ConsumedRecord, StoredDetails]],
+    refused: Mapping[str, str],
+) -> list[tuple[ConsumedRecord, Rejected]]:
+    return [
+        (record, Rejected(StoreFault.REFUSED, refused[item.event_id]))
+        for record, item in items
+        if item.event_id in refused
+    ]

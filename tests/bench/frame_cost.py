@@ -148,7 +148,7 @@ async def run(arguments: argparse.Namespace, stack: dict[str, Any]) -> None:
     echo_port = await asyncio.to_thread(ports.get, True, 30)
     assert echo.pid is not None
     picture = os.urandom(arguments.picture_bytes)
-    start_ms = now_ms() - 10_000_000
+    start_ms = now_ms() - 500_000_000
 
     def heartbeats() -> list[list[bytes]]:
         return [

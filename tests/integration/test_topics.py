@@ -10,6 +10,7 @@ from shared.kafka import topics
 from shared.kafka.topics import TOPICS, ensure_topics, main
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.unavailable import Unavailable
+from tests.support.waiting import eventually
 
 
 async def test_the_five_topics_are_made_once_and_found_ever_after(kafka_settings: KafkaSettings) -> None:
@@ -37,6 +38,15 @@ async def test_a_topic_with_fewer_partitions_is_reported_and_left_as_it_is(kafka
     assert (await ensure_topics(kafka_settings, 60))[0].partitions == found
 
 
+async def described(admin: AIOKafkaAdminClient, topic: str) -> list[tuple[str, str]]:
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    return list(answer.resources[0][4])
+
+
+async def is_described(admin: AIOKafkaAdminClient, topic: str) -> bool:
+    return bool(await described(admin, topic))
+
+
 async def test_a_made_topic_has_the_partitions_and_the_configuration_of_the_settings(
     kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,11 +59,14 @@ async def test_a_made_topic_has_the_partitions_and_the_configuration_of_the_sett
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_settings.bootstrap)
     await admin.start()
     try:
-        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "configured.v1")])
+        # A broker that has just made a topic may not know of it yet.
+        await eventually(lambda: is_described(admin, "configured.v1"))
+        entries = await described(admin, "configured.v1")
     finally:
         await admin.close()
-    configuration = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+    configuration = {entry[0]: entry[1] for entry in entries}
     assert configuration["retention.ms"] == str(5 * 3600 * 1000)
+    assert configuration["segment.ms"] == "86400000", "a record of a deleted person stays a day longer at most"
     assert configuration["max.message.bytes"] == "2000000"
     assert configuration["min.insync.replicas"] == "1"
     assert configuration["cleanup.policy"] == "delete"

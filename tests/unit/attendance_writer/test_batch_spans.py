@@ -45,6 +45,16 @@ def test_a_sampled_record_is_followed_in_its_own_trace_and_the_batch_links_to_it
     assert kinds == [SpanKind.PRODUCER, SpanKind.CONSUMER, SpanKind.CLIENT, SpanKind.CONSUMER]
 
 
+def test_what_is_changed_and_not_inserted_is_named_so_in_the_records_own_trace() -> None:
+    kept = KeptSpans()
+    record = sampled_record(kept.tracing, 7)
+    with batch_spans(kept.tracing, [record]) as spans, spans.storing([(record, None)], "devices", "update"):
+        pass
+    updated = kept.one("update devices")
+    assert trace_id(updated) == trace_id(kept.one("frame 7"))
+    assert attributes(updated).items() >= {"db.operation.name": "update", "db.collection.name": "devices"}.items()
+
+
 def test_a_batch_without_a_sampled_record_has_no_span() -> None:
     kept = KeptSpans()
     records = [unsampled_record(0), unsampled_record(1)]

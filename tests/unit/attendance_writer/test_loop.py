@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
+from aiokafka import TopicPartition
 
 from attendance_writer.batch import Batch, BatchLimits
 from attendance_writer.dead_letters import RejectionWindow, TooManyRejected
@@ -11,7 +12,7 @@ from attendance_writer.loop import LoopSettings, WriterLoop
 from attendance_writer.metrics import WriterCounts
 from shared.domain.attendance import AttendanceEvent
 from shared.domain.events import SIGN_IN_TOPIC, ConsumedRecord
-from shared.kafka.consumer import PartitionsLost
+from shared.kafka.consumer import PartitionsLost, RecordsLost
 from shared.runtime.unavailable import Unavailable
 from tests.support.attendance import consumed, event_record, make_event
 from tests.support.waiting import eventually
@@ -73,7 +74,7 @@ class Database:
             raise self.faults.pop(0)
         offsets = [record.offset for record, _ in batch.of_kind(AttendanceEvent)]
         self.stored += offsets
-        self._topic.happened.append(f"write {offsets[-1] + 1}")
+        self._topic.happened.append(f"write {offsets[-1] + 1 if offsets else 'nothing'}")
 
 
 class World:
@@ -131,6 +132,24 @@ async def test_a_poll_that_may_pass_is_tried_again() -> None:
     world.topic.poll_faults = [Unavailable("no leader")]
     await world.run_until(lambda: world.topic.committed == 3)
     assert world.database.stored == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("begin", "lost"), [pytest.param(57, 12, id="deleted"), pytest.param(3, 0, id="a log cut short: read again")]
+)
+async def test_lost_records_are_counted_and_what_is_left_is_read(begin: int, lost: int) -> None:
+    world = World(3)
+    world.topic.poll_faults = [RecordsLost(TopicPartition(*PLACE), 45, begin)]
+    await world.run_until(lambda: world.topic.committed == 3)
+    assert world.counts.lost == lost
+    assert world.database.stored == [0, 1, 2]
+
+
+async def test_what_was_lost_is_passed_over_for_good_though_nothing_comes_after_it() -> None:
+    world = World(0)
+    world.topic.poll_faults = [RecordsLost(TopicPartition(*PLACE), 45, 57)]
+    await world.run_until(lambda: world.counts.lost == 12)
+    assert world.topic.happened == ["write nothing", "commit 57"]
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("a bug"), TimeoutError("a bug"), OSError("a bug")])

@@ -43,6 +43,10 @@ class Batch:
         self._bytes += record.size
         self._next_offsets[record.topic, record.partition] = record.offset + 1
 
+    def pass_over(self, place: Place, begin: int) -> None:
+        """What stood before this offset is gone: it is committed with the rest, so that nobody misses it again."""
+        self._next_offsets[place] = begin
+
     def __len__(self) -> int:
         return len(self._items)
 

@@ -22,13 +22,15 @@ class BatchSpans:
         self._of_records = of_records
 
     @contextmanager
-    def storing(self, items: Iterable[tuple[ConsumedRecord, object]], collection: str) -> Iterator[None]:
+    def storing(
+        self, items: Iterable[tuple[ConsumedRecord, object]], collection: str, operation: str = "insert"
+    ) -> Iterator[None]:
         """Around the write that stores the sampled ones of these records."""
         with ExitStack() as stack:
             for record, _ in items if self._of_records else ():
                 if (span := self._of_records.get(_position(record))) is not None:
-                    name = DATABASE_SPAN.format(operation="insert", collection=collection)
-                    attributes = database_attributes("insert", collection)
+                    name = DATABASE_SPAN.format(operation=operation, collection=collection)
+                    attributes = database_attributes(operation, collection)
                     stack.enter_context(span.child(name, SpanKind.CLIENT, attributes))
             yield
 

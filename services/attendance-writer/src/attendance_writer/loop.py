@@ -20,7 +20,7 @@ from attendance_writer.dead_letters import RejectionWindow
 from attendance_writer.decode import Rejected, decode
 from attendance_writer.metrics import WriterCounts
 from shared.domain.events import ConsumedRecord
-from shared.kafka.consumer import PartitionsLost
+from shared.kafka.consumer import PartitionsLost, RecordsLost
 from shared.runtime.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,11 @@ class WriterLoop:
             if not polling.expired():
                 raise
             return
+        except RecordsLost as error:
+            self._counts.lost += error.count
+            self._batch.pass_over(error.place, error.begin)
+            log.error("%s", error)  # noqa: TRY400 - there is no fault of ours to trace
+            return
         except Unavailable as error:
             log.warning("cannot read: %s", error)
             await asyncio.sleep(FIRST_RETRY_SECONDS)
@@ -158,7 +163,7 @@ class WriterLoop:
     async def _write_then_commit(self, source: Source) -> None:
         batch = self._batch
         delay = FIRST_RETRY_SECONDS
-        while len(batch) > 0:
+        while batch.next_offsets:
             try:
                 await self._writer.write(batch)
                 await source.commit(batch.next_offsets)

@@ -23,6 +23,7 @@ class WriterCounts:
     dead_letters: dict[str, int] = field(default_factory=_no_dead_letters)
     batches: int = 0
     retries: int = 0
+    lost: int = 0
     lag: int = 0
     last_batch_at: float | None = None
     """On the event loop's clock."""
@@ -48,6 +49,11 @@ def register(metrics: ProcessMetrics, counts: WriterCounts, now: Callable[[], fl
     metrics.counter("attendance_writer_batches_total", "Batches written", lambda: counts.batches)
     metrics.counter(
         "attendance_writer_retries_total", "Batches tried again after a fault that may pass", lambda: counts.retries
+    )
+    metrics.counter(
+        "attendance_writer_lost_records_total",
+        "Records that were deleted from their topic before they were read",
+        lambda: counts.lost,
     )
     metrics.gauge(
         "attendance_writer_lag_records", "Records of this process's partitions not yet committed", lambda: counts.lag

@@ -12,6 +12,7 @@ from shared.domain.events import ConsumedRecord
 from shared.domain.presence import PresenceEvent
 from shared.runtime.tracing import NOT_TRACED, Tracing
 from shared.stores.interfaces import AttendanceStore, PictureStore, PresenceRecordStore, StoredDetails, StoredPicture
+from shared.stores.mongo.devices import COLLECTION as DEVICES
 from shared.stores.mongo.image_links import ATTENDANCE, PICTURES
 
 
@@ -65,8 +66,9 @@ class BatchWriter:
             new_refused = _refused(events, added.refused)
             self._counts.duplicates += len(events) - added.new - len(new_refused)
             refused += new_refused
-        if presence := [event for _, event in batch.of_kind(PresenceEvent)]:
-            await self._presence.apply(presence)
+        if presence := list(batch.of_kind(PresenceEvent)):
+            with spans.storing(presence, DEVICES, "update"):
+                await self._presence.apply([event for _, event in presence])
             self._counts.presence_events += len(presence)
         for _ in refused:
             self._window.note(is_rejected=True)

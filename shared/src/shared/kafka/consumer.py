@@ -8,6 +8,10 @@ As read in aiokafka 0.14, and relied upon:
 3. JoinGroup is answered when every member has joined, and ends by request_timeout_ms as any other request: that is
    set above the rebalance timeout.
 4. An exception in the revocation callback is logged and swallowed: `on_revoked` must keep it itself.
+5. With `auto_offset_reset` it skips what retention deleted without a word. So it has none here: `poll` begins at the
+   earliest record itself, and says what was lost.
+6. A coordinator that refuses to name offsets, as it does while it loads, looks like a group without any: `poll` asks
+   once more, since to begin at the earliest record would lose nothing, but store days of records again.
 """
 
 import asyncio
@@ -17,7 +21,14 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
 
 from shared.domain.events import ConsumedRecord
 from shared.kafka.connection import connection_options
@@ -44,6 +55,17 @@ record is given all the same, when its partition comes first in a fetch (KIP-74)
 
 class PartitionsLost(Exception):
     """The group has given the partitions to others: nothing of them can be committed, and somebody reads them again."""
+
+
+class RecordsLost(Exception):
+    """The topic no longer had what was to be read next, most likely because retention deleted it: reading goes on at
+    the earliest record that is there."""
+
+    def __init__(self, place: TopicPartition, offset: int, begin: int) -> None:
+        super().__init__(f"{place.topic}/{place.partition} no longer has offset {offset}; reading goes on at {begin}")
+        self.place = (place.topic, place.partition)
+        self.begin = begin
+        self.count = max(0, begin - offset)
 
 
 class GroupOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +96,7 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             },
             group_id=options.group_id,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             max_poll_records=options.max_poll_records,
             fetch_max_bytes=options.fetch_max_bytes,
             max_partition_fetch_bytes=min(MAX_PARTITION_FETCH_BYTES, options.fetch_max_bytes),
@@ -90,15 +112,42 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         await self._consumer.start()
 
     async def poll(self, timeout_seconds: float) -> Sequence[ConsumedRecord]:
-        """The next records, waiting for the first at most so long. Raises Unavailable; KafkaError for what cannot pass
-        (no rights, a broken record)."""
+        """The next records, waiting for the first at most so long. Raises Unavailable, RecordsLost; KafkaError for what
+        cannot pass (no rights, a broken record)."""
         try:
             fetched = await self._consumer.getmany(timeout_ms=int(timeout_seconds * 1000))
+        except NoOffsetForPartitionError as error:
+            await self._seek_to_committed(error.args[0])
+            return []
+        except OffsetOutOfRangeError as error:
+            ((place, offset),) = error.args[0].items()
+            raise RecordsLost(place, offset, await self._seek_to_beginning(place)) from error
         except KafkaError as error:
             if not error.retriable:
                 raise
             raise Unavailable(f"Kafka: {type(error).__name__}") from error
-        return [_consumed(record) for records in fetched.values() for record in records]
+        return [consumed(record) for records in fetched.values() for record in records]
+
+    async def _seek_to_committed(self, place: TopicPartition) -> None:
+        """Goes on where the group has committed, else at the beginning. Raises Unavailable."""
+        try:
+            committed = await self._consumer.committed(place)
+            if committed is not None:
+                self._consumer.seek(place, committed)
+        except KafkaError as error:
+            raise Unavailable(f"Kafka: a committed offset is not known: {type(error).__name__}") from error
+        if committed is None:
+            await self._seek_to_beginning(place)
+
+    async def _seek_to_beginning(self, place: TopicPartition) -> int:
+        """Goes on at the earliest record that the partition has; returns its offset. Raises Unavailable: the next poll
+        meets the same."""
+        try:
+            begin = int((await self._consumer.beginning_offsets([place]))[place])
+            self._consumer.seek(place, begin)
+        except KafkaError as error:
+            raise Unavailable(f"Kafka: a partition's beginning is not known: {type(error).__name__}") from error
+        return begin
 
     async def stay(self) -> None:
         """Reads nothing more until `resume`, and shows the group that this member lives. Call it again and again.
@@ -107,6 +156,8 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._consumer.pause(*self._consumer.assignment())
             try:
                 await self._consumer.getmany(timeout_ms=0)
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError):
+                pass  # the next poll meets the same, and can say so
             except KafkaError as error:
                 if not error.retriable:
                     raise
@@ -165,7 +216,8 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         await cancel_and_wait(stopping)
 
 
-def _consumed(record: ConsumerRecord) -> ConsumedRecord:
+def consumed(record: ConsumerRecord) -> ConsumedRecord:
+    """aiokafka's record as ours."""
     # Kafka allows a header without a value.
     headers = tuple((name, value or b"") for name, value in record.headers)
     return ConsumedRecord(record.topic, record.partition, record.offset, record.key, record.value, headers)

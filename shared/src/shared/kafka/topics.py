@@ -20,6 +20,9 @@ TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC, TASK_TOPIC, DEAD_LETTE
 DEAD_LETTER_ROOM_BYTES = 65_536
 """A dead letter is the largest record and the headers that say why it is one."""
 
+SEGMENT_MS = 86_400_000
+"""Kafka deletes whole segments: so much longer than retention a record stays at most, of a deleted person too."""
+
 RETRY_SECONDS = 0.2
 
 
@@ -92,6 +95,7 @@ def _new_topic(topic: str, settings: KafkaSettings) -> NewTopic:
     configs = {
         "cleanup.policy": "delete",
         "retention.ms": str(settings.retention_hours * 3_600_000),
+        "segment.ms": str(SEGMENT_MS),
         "min.insync.replicas": str(settings.min_insync_replicas),
         "max.message.bytes": str(settings.max_message_bytes + room),
     }

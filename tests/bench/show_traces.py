@@ -53,6 +53,8 @@ async def work(stack: RunningStack, receiver: OtlpReceiver) -> list[ExportedSpan
             )
             await operators.stored(event_id(sn, PERSON, record_time, 1), with_image=True)
             (task,) = await operators.create_tasks(apicode="T_CLEAR_DEVICE_PERSON", sn=sn, push=True)
+            await terminal.receive()  # the command
+            await terminal.ask(make_heartbeat(vendor.access_secret, sn, token))  # lists the task
             device = {"sn": sn, "token": token, "secret": vendor.access_secret}
             await ask_over_https(stack.https, stack.ca, make_body("T_GET_TASKS", {"taskids": [task]}, **device))
             report = {"task": [{"taskid": task, "status": 1}]}
@@ -62,7 +64,7 @@ async def work(stack: RunningStack, receiver: OtlpReceiver) -> list[ExportedSpan
     return [
         receiver.named("POST /api/v1/vendors")[-1],
         receiver.one("device C_AUTH", **of_device),
-        receiver.one("device C_HEARTBEAT", **of_device),
+        *receiver.named("device C_HEARTBEAT", **of_device),
         receiver.one("device C_SIGN_IN", **of_device),
         *receiver.named("batch process")[-2:],
         receiver.named("POST /api/v1/tasks")[-1],

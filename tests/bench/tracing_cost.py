@@ -25,6 +25,7 @@ from shared.domain.sealing import Sealer
 from shared.protocol.messages import AuthRequest, DeviceRequest, decode_request
 from shared.runtime.clock import SystemClock
 from shared.runtime.tracing import NOT_TRACED, Tracing
+from shared.stores.ended_view import EndedView
 from shared.stores.memory import MemoryControlStream, MemorySessionStore
 from tcp_ingress.device_cache import DeviceCache
 from tcp_ingress.group_commit import CommitBounds, GroupCommit
@@ -84,15 +85,16 @@ CARRIER = Line()
 def make_handlers(tracing: Tracing) -> Handlers:
     """Handlers that hold one session."""
     clock, sealer = SystemClock(), Sealer({"k1": bytes(32)})
+    view = EndedView(3_600_000)
     cache = DeviceCache(
         MemorySessionStore(clock, MemoryControlStream()),
         sealer,
+        view,
         size=10,
         group_seconds=0,
-        grace_ms=3_600_000,
         window_seconds=600,
     )
-    cache.up_to_date(now_ms())
+    view.up_to_date(now_ms())
     session = make_session(TOKEN, SN, sealed_secret=sealer.seal(SECRET, "a1"))
     cache.opened(session, now_ms(), cache.generation)
     bounds = CommitBounds(

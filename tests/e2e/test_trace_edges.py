@@ -1,5 +1,6 @@
 """Every edge of a trace over the whole platform: from the frame over session, Redis and Kafka to MongoDB."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 
@@ -154,6 +155,36 @@ async def test_an_authentication_is_one_trace_over_session_to_mongodb_and_redis(
     assert (served.service, served.kind) == ("session", "SERVER")
     below = {one.name for one in receiver.spans if one.parent == served.span_id}
     assert below >= {"aggregate credentials", "find devices", "insert devices", "EVALSHA"}
+    scripts = [one.attributes for one in receiver.named("EVALSHA") if one.parent == served.span_id]
+    assert {(one["db.system.name"], one["db.stored_procedure.name"]) for one in scripts} == {("redis", "open_many")}
+
+
+async def test_a_terminal_that_comes_on_line_is_told_to_mongodb_in_the_trace_of_its_c_auth(
+    traced_stack: RunningStack, receiver: OtlpReceiver, operators: Operators, sn: str
+) -> None:
+    _, vendor = await operators.create_vendor()
+    async with connect(*traced_stack.tcp) as terminal:
+        await terminal.authenticate(vendor, sn)
+        await receiver.wait_for(lambda got: bool(got.named("device C_AUTH", site_access__sn=sn)))
+        frame = receiver.one("device C_AUTH", site_access__sn=sn)
+        topic = "device.presence.v1"
+        await receiver.wait_for(
+            lambda got: (
+                any(
+                    (one.trace_id, one.name) == (frame.trace_id, "update devices")
+                    and one.service == "attendance-writer"
+                    and one.parent in {processed.span_id for processed in got.named(f"{topic} process")}
+                    for one in got.spans
+                )
+                and any(one.parent == frame.span_id for one in got.named(f"{topic} publish"))
+            )
+        )
+    published = child(receiver, frame, f"{topic} publish")
+    assert (published.service, published.kind) == ("tcp-ingress", "PRODUCER")
+    processed = child(receiver, published, f"{topic} process")
+    assert (processed.service, processed.kind) == ("attendance-writer", "CONSUMER")
+    assert processed.links == [(published.trace_id, published.span_id)]
+    assert child(receiver, processed, "update devices").attributes["db.system.name"] == "mongodb"
 
 
 async def test_what_an_operator_does_at_session_is_one_trace(
@@ -207,6 +238,40 @@ async def test_a_task_is_one_trace_from_the_operator_over_its_delivery_to_its_en
     for request in asked.values():
         assert (request.service, request.kind, request.parent) == ("task-api", "SERVER", "")
         assert request.links == [(made.trace_id, made.span_id)]
+
+
+async def test_the_first_heartbeat_that_lists_a_task_is_a_step_of_its_trace_and_linked_to_its_own(
+    traced_stack: RunningStack, receiver: OtlpReceiver, operators: Operators, sn: str
+) -> None:
+    _, vendor = await operators.create_vendor()
+    beats_with_it = 0
+    async with connect(*traced_stack.tcp) as terminal:
+        token = await terminal.authenticate(vendor, sn)
+        beat = make_heartbeat(vendor.access_secret, sn, token)
+        assert (await terminal.ask(beat)).response == {}
+        (task,) = await operators.create_tasks(apicode="T_CLEAR_DEVICE_PERSON", sn=sn)
+        async with asyncio.timeout(10):
+            while beats_with_it < 3:
+                beats_with_it += (await terminal.ask(beat)).response == {"taskids": [task]}
+    device = {"sn": sn, "token": token, "secret": vendor.access_secret}
+    await ask_over_https(traced_stack.https, traced_stack.ca, make_body("T_GET_TASKS", {"taskids": [task]}, **device))
+    await receiver.wait_for(
+        lambda got: (
+            bool(got.named("list tasks", site_access__sn=sn))
+            and bool(
+                got.named("device.task.v1 publish", site_access__task_id=task, site_access__task_state="delivered")
+            )
+        )
+    )
+    listed = receiver.one("list tasks", site_access__sn=sn)
+    made = await parent(receiver, listed)
+    assert (made.service, made.name) == ("console", "POST /api/v1/tasks")
+    assert (listed.service, listed.kind, listed.trace_id) == ("tcp-ingress", "PRODUCER", made.trace_id)
+    (link,) = listed.links
+    beats = {(one.trace_id, one.span_id): one for one in receiver.named("device C_HEARTBEAT", site_access__sn=sn)}
+    assert beats[link].links == [(made.trace_id, made.span_id)]
+    told = receiver.one("device.task.v1 publish", site_access__task_id=task, site_access__task_state="delivered")
+    assert told.trace_id == made.trace_id
 
 
 async def test_a_pushed_command_is_in_the_trace_of_its_task(

@@ -54,7 +54,8 @@ class Platform:
 
     servers: dict[str, Server]
     tcp_port: int
-    ingress_admin: str
+    admins: dict[str, str]
+    """Admin address of each service process."""
     mongo: MongoSettings
     vendor: Vendor
 
@@ -67,7 +68,7 @@ def platform(
     guard: Guard,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Platform]:
-    """One process each of ingress, session and writer."""
+    """One process of each service."""
     directory = tmp_path_factory.mktemp("degraded")
     ports, secrets = Ports.choose({}), load_secrets(directory / "secrets.json")
     certificates = load_certificates(directory / "certificates")
@@ -90,7 +91,6 @@ def platform(
             ),
         )
         for plan in plans
-        if plan.service in ("tcp-ingress", "session", "attendance-writer")
     }
     parts = {"redis": redis_part, "mongo": mongo_part, "kafka": kafka_part}
     try:
@@ -102,7 +102,7 @@ def platform(
         yield Platform(
             {**parts, **services},
             ports.tcp,
-            services["tcp-ingress"].admin_url,
+            {name: service.admin_url for name, service in services.items()},
             MongoSettings(url=SecretStr(mongo_part.url), database=DATABASE),
             Vendor(made["accessId"], made["accessKey"], made["accessSecret"]),
         )
@@ -222,8 +222,9 @@ async def test_design_12_one_server_gone_costs_what_needs_it_and_nothing_else(
         (server.kill if mode == "away" else server.suspend)()
         try:
             asked = await terminals.ask_all()
-            await asyncio.to_thread(get, f"{platform.ingress_admin}/readyz")  # raises where it is not ready
-            await asyncio.to_thread(get, f"{platform.ingress_admin}/healthz")
+            for admin in (url for other, url in platform.admins.items() if other != name):
+                await asyncio.to_thread(get, f"{admin}/readyz")  # raises where it is not ready
+                await asyncio.to_thread(get, f"{admin}/healthz")
         finally:
             (server.start if mode == "away" else server.resume)()
         back = await terminals.back_to_normal()

@@ -115,7 +115,9 @@ async def test_a_redis_that_came_back_empty_is_a_loss(redis: Redis, redis_part: 
     assert await reader.read(10) is None
 
 
-async def test_an_entry_that_cannot_be_read_is_counted_and_the_next_is_read(redis: Redis) -> None:
+async def test_entries_that_cannot_be_read_are_counted_and_logged_once_and_the_next_is_read(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     reader = await begun(redis)
     await redis.xadd(CONTROL_STREAM_KEY, {"entry": b'{"type":"of-a-later-version"}'})
     await redis.xadd(CONTROL_STREAM_KEY, {"entry": b"\xff"})
@@ -123,6 +125,7 @@ async def test_an_entry_that_cannot_be_read_is_counted_and_the_next_is_read(redi
     await reader.publish(replaced(1))
     assert await reader.read(100) == [replaced(1)]
     assert reader.malformed == 3
+    assert [record.levelname for record in caplog.records if "cannot be read" in record.message] == ["WARNING"]
 
 
 async def test_more_than_is_read_at_once_comes_whole_and_in_order(redis: Redis) -> None:

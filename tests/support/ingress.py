@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from typing import IO
 
 import aiohttp
 from pydantic import SecretStr
@@ -133,8 +134,8 @@ async def running_ingress(
 
 
 @contextmanager
-def ingress_process(parts: Parts, port: int, **environment: str) -> Iterator[Ingress]:
-    """`python -m tcp_ingress` as its own process, killed at the end where it still runs."""
+def ingress_process(parts: Parts, port: int, *, log: IO[bytes] | None = None, **environment: str) -> Iterator[Ingress]:
+    """`python -m tcp_ingress` as its own process, killed at the end where it still runs; it logs into `log`."""
     admin_port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tcp_ingress"],
@@ -153,6 +154,7 @@ def ingress_process(parts: Parts, port: int, **environment: str) -> Iterator[Ing
             "PRESENCE_GRACE_SECONDS": str(parts.presence.grace_seconds),
             **environment,
         },
+        stderr=log,
     )
     try:
         yield Ingress(port, admin_port, process)

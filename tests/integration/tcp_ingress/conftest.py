@@ -8,6 +8,7 @@ import uvloop
 
 from shared.runtime.settings import KafkaSettings, MongoSettings, RedisSettings
 from tests.support.ingress import Ingress, Parts, running_ingress, running_parts
+from tests.support.two_ingresses import Two, two_ingresses
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -29,3 +30,10 @@ async def ingress(parts: Parts) -> AsyncIterator[Ingress]:
     """An ingress with the settings as they come."""
     async with running_ingress(parts) as ingress:
         yield ingress
+
+
+@pytest.fixture
+async def two(parts: Parts) -> AsyncIterator[Two]:
+    """Two ingress processes with a terminal each."""
+    async with two_ingresses(parts) as two:
+        yield two

@@ -145,7 +145,8 @@ async def test_hono_2244_a_late_disconnect_at_one_process_does_not_take_off_line
     parts: Parts, redis: Redis, sn: str
 ) -> None:
     secret = parts.vendor.access_secret
-    async with running_ingress(parts) as first, running_ingress(parts) as second:
+    with ingress_process(parts, free_port()) as first, ingress_process(parts, free_port()) as second:
+        await asyncio.gather(ready(first), ready(second))
         async with second.connect() as new:
             async with first.connect() as old:
                 token = await old.authenticate(parts.vendor, sn)

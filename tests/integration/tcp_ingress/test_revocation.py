@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -13,52 +11,15 @@ from stack.ports import free_port
 from stack.redis_part import RedisPart
 from terminal_simulator.wire import Answer
 from tests.support.builders import Vendor, make_auth, make_heartbeat, make_sign_in, now_ms, time_stamp
-from tests.support.ingress import Ingress, Parts, ingress_process, ready
+from tests.support.ingress import ingress_process, ready
 from tests.support.revocations import seconds_until_refused
 from tests.support.terminal import Terminal
 from tests.support.topics import read_topic
+from tests.support.two_ingresses import Two, refused
 from tests.support.waiting import eventually
 
 TRIES = 5
 HALF_AN_HOUR_AGO = -1800
-
-
-class Two(NamedTuple):
-    """A terminal at each of two ingress processes."""
-
-    parts: Parts
-    first: Terminal
-    second: Terminal
-    second_ingress: Ingress
-
-    @property
-    def both(self) -> tuple[Terminal, Terminal]:
-        return self.first, self.second
-
-    async def new_vendor(self, **more: object) -> tuple[str, Vendor]:
-        """A vendor's id and its credential."""
-        made = await self.parts.ask_session("POST", "/internal/v1/vendors", name="Maker", **more)
-        return made["vendorId"], Vendor(made["accessId"], made["accessKey"], made["accessSecret"])
-
-    async def revoke(self, vendor_id: str, vendor: Vendor) -> None:
-        await self.parts.ask_session("DELETE", f"/internal/v1/vendors/{vendor_id}/credentials/{vendor.access_id}")
-
-    async def change(self, sn: str, **change: object) -> None:
-        await self.parts.ask_session("PATCH", "/internal/v1/devices", sn=sn, **change)
-
-
-@pytest.fixture
-async def two(parts: Parts) -> AsyncIterator[Two]:
-    async with AsyncExitStack() as stack:
-        ingresses = [stack.enter_context(ingress_process(parts, free_port())) for _ in range(2)]
-        for ingress in ingresses:
-            await ready(ingress)
-        first, second = [await stack.enter_async_context(ingress.connect()) for ingress in ingresses]
-        yield Two(parts, first, second, ingresses[1])
-
-
-def refused(answer: Answer, code: str) -> bool:
-    return not answer.success and answer.errorcode == code
 
 
 async def test_t1_a_revoked_credential_is_refused_on_every_process_within_a_second_and_stays_so(two: Two) -> None:

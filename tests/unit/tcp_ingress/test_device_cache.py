@@ -8,9 +8,10 @@ import pytest
 
 from shared.domain.control import CredentialRevoked, DeviceChanged, DeviceDisabled, SessionReplaced
 from shared.domain.sealing import Sealer
-from shared.domain.sessions import ENDED_LIFE_MS, TOKEN_LIFE_MS, Ended, Session
+from shared.domain.sessions import TOKEN_LIFE_MS, Ended, Session
 from shared.protocol.signatures import SignForm
 from shared.runtime.unavailable import Unavailable
+from shared.stores.ended_view import EndedView
 from tcp_ingress.device_cache import CachedSession, DeviceCache
 from tests.support.session_values import NOW_MS, make_session
 
@@ -45,10 +46,14 @@ def session(token: str, sn: str = "sn", access_id: str = "a1", **changes: object
     return make_session(token, sn, access_id=access_id, sealed_secret=sealed, **changes)
 
 
-def make_cache(store: Sessions, size: int = 10) -> DeviceCache:
-    cache = DeviceCache(store, SEALER, size=size, group_seconds=0.001, grace_ms=60_000, window_seconds=600)  # type: ignore[arg-type]  # the twin answers find alone
-    cache.up_to_date(NOW_MS)
-    return cache
+def trusted_view() -> EndedView:
+    view = EndedView(60_000)
+    view.up_to_date(NOW_MS)
+    return view
+
+
+def make_cache(store: Sessions, size: int = 10, view: EndedView | None = None) -> DeviceCache:
+    return DeviceCache(store, SEALER, view or trusted_view(), size=size, group_seconds=0.001, window_seconds=600)  # type: ignore[arg-type]  # the twin answers find alone
 
 
 async def found(cache: DeviceCache, token: str, now_ms: int = NOW_MS) -> CachedSession:
@@ -96,15 +101,16 @@ async def test_what_was_not_found_is_asked_for_again() -> None:
 
 
 async def test_t1_a_held_session_expires_30_minutes_after_its_last_accepted_request() -> None:
-    cache = make_cache(Sessions(session(hex_token(1))))
+    view = trusted_view()
+    cache = make_cache(Sessions(session(hex_token(1))), view=view)
     cached = await found(cache, hex_token(1))
     cache.accepted(cached, NOW_MS, SignForm.AS_SENT)
     later = NOW_MS + TOKEN_LIFE_MS
-    cache.up_to_date(later)
+    view.up_to_date(later)
     assert cache.held(hex_token(1), later - 1) is cached
     cache.accepted(cached, later - 1, SignForm.AS_SENT)
     assert cache.held(hex_token(1), later) is cached
-    cache.up_to_date(later + TOKEN_LIFE_MS)
+    view.up_to_date(later + TOKEN_LIFE_MS)
     assert cache.held(hex_token(1), later - 1 + TOKEN_LIFE_MS) is None
 
 
@@ -207,93 +213,76 @@ async def test_a_waiter_that_gives_up_does_not_take_the_others_answer_away() -> 
 
 
 async def test_design_3_held_sessions_are_served_for_the_grace_and_not_longer() -> None:
-    cache = make_cache(Sessions(session(hex_token(1))))
+    view = trusted_view()
+    cache = make_cache(Sessions(session(hex_token(1))), view=view)
     cache.accepted(await found(cache, hex_token(1)), NOW_MS, SignForm.AS_SENT)
     assert cache.held(hex_token(1), NOW_MS + 60_000) is not None
     with pytest.raises(Unavailable):
         cache.held(hex_token(1), NOW_MS + 60_001)
     with pytest.raises(Unavailable):
         await cache.find(hex_token(1), NOW_MS + 60_001)
-    cache.up_to_date(NOW_MS + 70_000)
+    view.up_to_date(NOW_MS + 70_000)
     assert cache.held(hex_token(1), NOW_MS + 70_000) is not None
 
 
 async def test_nobody_is_judged_before_the_ended_set_is_known() -> None:
-    cache = DeviceCache(Sessions(), SEALER, size=1, group_seconds=0, grace_ms=60_000, window_seconds=600)  # type: ignore[arg-type]  # the twin answers find alone
+    cache = make_cache(Sessions(), view=EndedView(60_000))
     with pytest.raises(Unavailable):
         await cache.find(hex_token(1), NOW_MS)
 
 
 async def test_design_5_a_session_is_judged_ended_at_every_request() -> None:
-    cache = make_cache(Sessions(session(hex_token(1), "sn-1"), session(hex_token(2), "sn-2", access_id="a2")))
+    view = trusted_view()
+    cache = make_cache(
+        Sessions(session(hex_token(1), "sn-1"), session(hex_token(2), "sn-2", access_id="a2")), view=view
+    )
     first = await found(cache, hex_token(1))
     assert not cache.facts(first).ended
     second = await found(cache, hex_token(2))
-    cache.apply(CredentialRevoked("a1", NOW_MS))
+    view.apply(CredentialRevoked("a1", NOW_MS))
     assert cache.facts(first).ended
     assert not cache.facts(second).ended
-    cache.apply(DeviceDisabled("sn-2", NOW_MS))
+    view.apply(DeviceDisabled("sn-2", NOW_MS))
     assert cache.facts(second).ended
 
 
 async def test_design_5_of_a_session_that_is_known_here_it_is_said_whether_it_has_ended() -> None:
-    cache = make_cache(Sessions(session(hex_token(1)), session(hex_token(2), access_id="a2")))
+    view = trusted_view()
+    cache = make_cache(Sessions(session(hex_token(1)), session(hex_token(2), access_id="a2")), view=view)
     for token in (hex_token(1), hex_token(2)):
         cache.accepted(await found(cache, token), NOW_MS, SignForm.AS_SENT)
     tokens = [hex_token(1), hex_token(2), hex_token(404), ""]
     assert [cache.has_ended(token) for token in tokens] == [False] * 4
-    cache.apply(CredentialRevoked("a1", NOW_MS))
+    view.apply(CredentialRevoked("a1", NOW_MS))
     assert [cache.has_ended(token) for token in tokens] == [True, False, False, False]
     cache.empty()
     assert [cache.has_ended(token) for token in tokens] == [True, False, False, False]
-
-
-async def test_design_5_a_session_that_knew_of_its_device_being_disabled_counts_until_the_next_time() -> None:
-    cache = make_cache(Sessions(session(hex_token(1), "sn-1", device_disabled_at_ms=NOW_MS)))
-    cached = await found(cache, hex_token(1))
-    for at_ms in (NOW_MS, NOW_MS - 5):
-        cache.apply(DeviceDisabled("sn-1", at_ms))
-        assert not cache.facts(cached).ended
-    cache.apply(DeviceDisabled("sn-1", NOW_MS + 1))
-    cache.apply(DeviceDisabled("sn-1", NOW_MS))  # told again, late
-    assert cache.facts(cached).ended
-
-
-async def test_design_5_what_has_ended_stays_so_though_redis_lost_its_set_until_it_is_too_old_to_matter() -> None:
-    after_the_first_time = session(hex_token(2), "sn-2", access_id="a2", device_disabled_at_ms=NOW_MS - 1)
-    cache = make_cache(Sessions(session(hex_token(1)), after_the_first_time))
-    first, second = await found(cache, hex_token(1)), await found(cache, hex_token(2))
-    cache.add_ended(Ended({"a1": NOW_MS}, {"sn-2": NOW_MS}), NOW_MS)
-    cache.add_ended(Ended({}, {"sn-2": NOW_MS - 1}), NOW_MS + ENDED_LIFE_MS)
-    assert cache.facts(first).ended
-    assert cache.facts(second).ended
-    cache.add_ended(Ended({}, {}), NOW_MS + ENDED_LIFE_MS + 1)
-    assert not cache.facts(first).ended
-    assert not cache.facts(second).ended
 
 
 async def test_t1_an_ended_session_stays_401_02_after_redis_lost_its_token_until_it_would_have_expired() -> None:
     store = Sessions(session(hex_token(1)), session(hex_token(2), access_id="a2"))
-    cache = make_cache(store)
+    view = trusted_view()
+    cache = make_cache(store, view=view)
     for token in (hex_token(1), hex_token(2)):
         cache.accepted(await found(cache, token), NOW_MS, SignForm.AS_SENT)
-    cache.apply(CredentialRevoked("a1", NOW_MS))
+    view.apply(CredentialRevoked("a1", NOW_MS))
     store.known.clear()
     cache.empty()
-    cache.add_ended(Ended({}, {}), NOW_MS)
+    view.add(Ended({}, {}), NOW_MS)
     for _ in range(2):
         assert cache.facts(await found(cache, hex_token(1))).ended
         assert await cache.find(hex_token(2), NOW_MS) is None
         cache.empty()
-    cache.up_to_date(NOW_MS + TOKEN_LIFE_MS)
+    view.up_to_date(NOW_MS + TOKEN_LIFE_MS)
     assert await cache.find(hex_token(1), NOW_MS + TOKEN_LIFE_MS - 1) is not None
     assert await cache.find(hex_token(1), NOW_MS + TOKEN_LIFE_MS) is None
 
 
 async def test_design_7_remembered_sessions_are_bounded() -> None:
     store = Sessions(*(session(hex_token(n)) for n in range(6)))
-    cache = make_cache(store, size=3)
-    cache.apply(CredentialRevoked("a1", NOW_MS))
+    view = trusted_view()
+    cache = make_cache(store, size=3, view=view)
+    view.apply(CredentialRevoked("a1", NOW_MS))
     for half in (range(3), range(3, 6)):
         for number in half:
             cache.accepted(await found(cache, hex_token(number)), NOW_MS, SignForm.AS_SENT)

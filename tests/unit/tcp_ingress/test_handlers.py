@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from opentelemetry.trace import SpanKind
 
 from shared.domain.authentication import AuthCall, AuthReply
 from shared.domain.control import CredentialRevoked
@@ -16,8 +17,9 @@ from shared.kafka.producer import RecordTooLarge
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.messages import decode_request
 from shared.runtime.clock import ManualClock
-from shared.runtime.tracing import SampledSpan
+from shared.runtime.tracing import NOT_TRACED, SampledSpan, Tracing
 from shared.runtime.unavailable import Unavailable
+from shared.stores.ended_view import EndedView
 from shared.stores.memory import MemoryControlStream, MemorySessionStore
 from tcp_ingress.device_cache import DeviceCache
 from tcp_ingress.handlers import Answer, Handlers
@@ -27,6 +29,7 @@ from terminal_simulator.wire import Answer as Decoded
 from terminal_simulator.wire import decode_answer
 from tests.support.builders import Vendor, make_auth, make_heartbeat, make_sign_in
 from tests.support.session_values import NOW_MS, make_session
+from tests.support.spans import KeptSpans, attributes, span_id, trace_id
 
 SECRET, TOKEN, SN = "the-secret-of-the-vendor", "0123456789abcdef" * 2, "sn-1"
 STAMP = "20261124140000"  # NOW_MS in Shanghai
@@ -77,7 +80,11 @@ class ScriptedLists:
         self.texts: dict[str, str] = {}
         self.read: set[str] = set()
         self.wanted: list[str] = []
+        self.makers: dict[str, str] = {}
         self.hangs = False
+
+    def take_maker(self, sn: str) -> str | None:
+        return self.makers.pop(sn, None)
 
     def held(self, sn: str) -> str | None:
         return self.texts.get(sn, "{}") if sn in self.read else None
@@ -110,22 +117,25 @@ class NotedPresence:
 
     def __init__(self) -> None:
         self.accepted_of: list[tuple[object, ...]] = []
+        self.spans: list[SampledSpan | None] = []
 
-    def accepted(self, carrier: Carrier, session: Session, *told: object) -> None:
+    def accepted(self, carrier: Carrier, session: Session, *told: object, span: SampledSpan | None = None) -> None:
         assert carrier.address == "192.0.2.1"
+        self.spans.append(span)
         self.accepted_of.append((session.sn, *told))
 
 
 class Bench:
     """Handlers with one session known in Redis."""
 
-    def __init__(self, deadline_seconds: float = 5, **session_changes: object) -> None:
+    def __init__(self, deadline_seconds: float = 5, tracing: Tracing = NOT_TRACED, **session_changes: object) -> None:
         self.clock = ManualClock(NOW_MS)
         self.sessions = MemorySessionStore(self.clock, MemoryControlStream())
         self.session = make_session(TOKEN, SN, sealed_secret=SEALER.seal(SECRET, "a1"), **session_changes)
         self.sessions._sessions[TOKEN] = (self.session, NOW_MS + 1_800_000)
-        self.cache = DeviceCache(self.sessions, SEALER, size=10, group_seconds=0, grace_ms=60_000, window_seconds=600)
-        self.cache.up_to_date(NOW_MS)
+        self.view = EndedView(60_000)
+        self.view.up_to_date(NOW_MS)
+        self.cache = DeviceCache(self.sessions, SEALER, self.view, size=10, group_seconds=0, window_seconds=600)
         self.auth = ScriptedAuth()
         self.commit = NotedCommit()
         self.presence = NotedPresence()
@@ -140,6 +150,7 @@ class Bench:
             self.clock,
             self.metrics,
             deadline_seconds,
+            tracing,
         )
 
     async def ask(self, message: bytes) -> tuple[Decoded, Answer]:
@@ -224,7 +235,7 @@ async def test_e2_a_session_that_was_ended_is_401_02_before_the_clock_is_looked_
     bench = Bench()
     assert callable(make)
     assert await bench.code(make()) == ""
-    bench.cache.apply(CredentialRevoked("a1", NOW_MS))
+    bench.view.apply(CredentialRevoked("a1", NOW_MS))
     assert await bench.code(make(stamp="bad")) == "401_02"
 
 
@@ -406,3 +417,82 @@ async def test_design_8_no_answer_or_log_holds_secret_token_or_expected_sign(
     for text in [*answers, caplog.text.encode()]:
         for secret in (SECRET, TOKEN, right):
             assert secret.encode() not in text
+
+
+# ── traces ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TASKS = '{"taskids":["6541951958563696640"]}'
+
+
+def listing(tracing: Tracing, text: str = TASKS) -> Bench:
+    """A bench whose device's list is held and was changed by a traced request."""
+    bench = Bench(tracing=tracing)
+    bench.cache.opened(bench.session, NOW_MS, bench.cache.generation)
+    bench.lists.read.add(SN)
+    bench.lists.texts[SN] = text
+    bench.lists.makers[SN] = f"00-{1:032x}-{2:016x}-01"
+    return bench
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
+async def test_the_first_heartbeat_that_lists_a_traced_task_is_a_step_of_its_trace(waits: bool) -> None:
+    kept = KeptSpans()
+    bench = listing(kept.tracing)
+    if waits:
+        bench.lists.read.clear()
+    for _ in range(2):
+        assert (await bench.ask(beat()))[0].success
+    listed, (first, second) = kept.one("list tasks"), kept.all("device C_HEARTBEAT")
+    assert (trace_id(listed), listed.kind) == (1, SpanKind.PRODUCER)
+    assert listed.parent is not None
+    assert listed.parent.span_id == 2
+    assert [link.context.span_id for link in listed.links] == [span_id(first)]
+    assert attributes(listed) == {
+        "network.transport": "tcp",
+        "site_access.apicode": "C_HEARTBEAT",
+        "site_access.sn": SN,
+    }
+    assert [link.context.span_id for link in first.links] == [2]
+    assert list(second.links) == []
+
+
+async def test_a_heartbeat_that_is_not_sampled_is_a_step_of_its_tasks_trace_and_links_to_nothing() -> None:
+    kept = KeptSpans(ratio=0)
+    await listing(kept.tracing).ask(beat())
+    assert kept.names == ["list tasks"]
+    assert list(kept.one("list tasks").links) == []
+
+
+async def test_a_heartbeat_that_is_refused_or_lists_nothing_is_no_step_of_a_tasks_trace() -> None:
+    kept = KeptSpans(ratio=0)
+    bench = listing(kept.tracing)
+    assert await bench.code(beat(signature="0" * 32)) == "400_04"
+    assert kept.names == []
+    assert bench.lists.makers
+    await listing(kept.tracing, text="{}").ask(beat())
+    assert kept.names == []
+
+
+@pytest.mark.parametrize("traceparent", ["", "no trace", f"00-{1:032x}-{2:016x}-00", f"00-{0:032x}-{0:016x}-01"])
+async def test_a_maker_that_cannot_be_read_or_is_not_sampled_costs_the_heartbeat_nothing(traceparent: str) -> None:
+    kept = KeptSpans(ratio=0)
+    bench = listing(kept.tracing)
+    bench.lists.makers[SN] = traceparent
+    assert (await bench.ask(beat()))[0].success
+    assert kept.names == []
+
+
+async def test_without_an_endpoint_a_tasks_trace_gains_no_step_and_nothing_is_kept() -> None:
+    bench = listing(NOT_TRACED)
+    assert (await bench.ask(beat()))[0].success
+    assert bench.lists.makers == {}
+
+
+async def test_presence_is_told_which_span_an_accepted_request_has() -> None:
+    kept = KeptSpans()
+    for tracing, names in ((kept.tracing, ["device C_HEARTBEAT", "device C_SIGN_IN"]), (NOT_TRACED, [None, None])):
+        bench = Bench(tracing=tracing)
+        for message in (beat(), sign_in()):
+            assert (await bench.ask(message))[0].success
+        of_frames = {span_id(one): one.name for name in set(kept.names) for one in kept.all(name)}
+        assert [None if one is None else of_frames[one.context.span_id] for one in bench.presence.spans] == names

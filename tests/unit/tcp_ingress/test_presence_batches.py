@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
+from opentelemetry.trace import SpanKind
 
 from shared.domain.presence import OfflineReason, PresenceEvent, PresenceState
 from shared.runtime.clock import ManualClock
 from shared.runtime.tasks import spawn
+from shared.runtime.tracing import SampledSpan
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import Touch
 from tcp_ingress.presence_batches import MAX_A_CALL, PresenceBatches, PresenceRules
 from tests.support.session_values import NOW_MS, make_session
+from tests.support.spans import KeptSpans
 
 SN = "1388186"
 ONLINE, OFFLINE, CHANGED = PresenceState.ONLINE, PresenceState.OFFLINE, PresenceState.CHANGED
@@ -74,14 +77,16 @@ class Bench:
         self.clock = ManualClock(NOW_MS)
         self.redis = Redis()
         self.events: list[PresenceEvent] = []
+        self.causes: list[SampledSpan | None] = []
         rules = PresenceRules(
             interval_seconds=0.01, silent_ms=70_000, skew_ms=5_000, refresh_ms=300_000, max_held=max_held
         )
         self.batches = PresenceBatches(self.redis, self, self.clock, rules)  # type: ignore[arg-type]  # two of its methods are called
         self.line = Line()
 
-    def put(self, event: PresenceEvent) -> None:
+    def put(self, event: PresenceEvent, cause: SampledSpan | None = None) -> None:
         self.events.append(event)
+        self.causes.append(cause)
 
     def accept(
         self,
@@ -91,11 +96,12 @@ class Bench:
         skew_ms: int = 0,
         version: str | None = None,
         ip: str | None = None,
+        span: SampledSpan | None = None,
     ) -> None:
         """A request of the device is accepted now."""
         now_ms = self.clock.now_ms()
         session = make_session(f"token of {sn}", sn)
-        self.batches.accepted(line or self.line, session, now_ms + skew_ms, now_ms, version, ip)
+        self.batches.accepted(line or self.line, session, now_ms + skew_ms, now_ms, version, ip, span)
 
     async def told(self) -> list[tuple[str, PresenceState, int]]:
         """The events of a flush: sn, state, epoch."""
@@ -447,3 +453,48 @@ async def test_a_call_that_was_cut_off_is_repeated_by_the_last_one(bench: Bench)
         await bench.batches.flush()
     bench.redis.meanwhile = lambda: None
     assert await bench.told() == [(SN, ONLINE, 1)]
+
+
+# ── the trace of the request by which a device came ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def span() -> SampledSpan:
+    return KeptSpans().tracing.start("a frame", SpanKind.SERVER)
+
+
+async def test_an_online_event_follows_from_the_sampled_request_by_which_it_came_and_later_events_from_none(
+    bench: Bench, span: SampledSpan
+) -> None:
+    bench.accept(span=span)
+    bench.accept()
+    assert await bench.told() == [(SN, ONLINE, 1)]
+    bench.accept(version="v15", span=span)
+    assert await bench.told() == [(SN, CHANGED, 1)]
+    bench.batches.left(bench.line, was_told_to=False)
+    assert await bench.told() == [(SN, OFFLINE, 1)]
+    assert bench.causes == [span, None, None]
+
+
+async def test_an_online_event_of_an_unsampled_takeover_follows_from_no_later_request(
+    bench: Bench, span: SampledSpan
+) -> None:
+    bench.accept()
+    bench.accept(span=span)
+    await bench.batches.flush()
+    bench.accept(line=Line(), span=span)
+    bench.accept(line=Line())
+    assert await bench.told() == [(SN, ONLINE, 2)]
+    assert bench.causes == [None, None]
+
+
+async def test_design_3_what_was_sampled_before_redis_was_away_is_so_afterwards(
+    bench: Bench, span: SampledSpan
+) -> None:
+    bench.accept(span=span)
+    bench.redis.available = False
+    with pytest.raises(Unavailable):
+        await bench.batches.flush()
+    bench.redis.available = True
+    assert await bench.told() == [(SN, ONLINE, 1)]
+    assert bench.causes == [span]

@@ -171,6 +171,53 @@ async def test_a_heartbeat_that_gives_up_waiting_takes_nothing_from_the_others(s
         assert await waiting[1] == ONLY_A
 
 
+# ── the trace of what changed a list ──────────────────────────────────────────────────────────────────────────────
+
+TRACE, LATER_TRACE = (f"00-{number:032x}-{number:016x}-01" for number in (1, 2))
+
+
+async def test_design_4_the_maker_of_a_change_is_given_once_and_not_before_the_new_list_is_held(store: Store) -> None:
+    async with running(store) as lists:
+        assert await lists.find(SN) == NONE
+        assert lists.take_maker(SN) is None
+        store.meanwhile = lambda: takes.append(lists.take_maker(SN))
+        takes: list[str | None] = []
+        lists.changed(SN, TRACE)
+        await lists.find(SN)
+        assert takes == [None]
+        assert [lists.take_maker(SN), lists.take_maker(SN), lists.take_maker("another")] == [TRACE, None, None]
+
+
+async def test_of_several_changes_the_newest_traced_one_is_the_maker(store: Store) -> None:
+    async with running(store) as lists:
+        await lists.find(SN)
+        for trace in (TRACE, LATER_TRACE, None):
+            lists.changed(SN, trace)
+        await lists.find(SN)
+        assert lists.take_maker(SN) == LATER_TRACE
+
+
+async def test_design_7_no_maker_is_kept_of_a_device_that_is_not_held_or_no_more(store: Store) -> None:
+    async with running(store, size=1) as lists:
+        lists.changed("never held", TRACE)
+        assert await lists.find("never held") == NONE
+        assert lists.take_maker("never held") is None
+        lists.changed("never held", TRACE)
+        assert await lists.find("never held") == NONE
+        await lists.find("another")
+        await lists.find("never held")
+        assert lists.take_maker("never held") is None
+
+
+async def test_design_4_a_lost_stream_forgets_the_makers(store: Store) -> None:
+    async with running(store) as lists:
+        await lists.find(SN)
+        lists.changed(SN, TRACE)
+        lists.empty()
+        await lists.find(SN)
+        assert lists.take_maker(SN) is None
+
+
 # ── bounds ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

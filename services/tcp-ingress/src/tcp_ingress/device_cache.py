@@ -6,11 +6,9 @@
    of the session service that was under way brings one back.
 3. Whoever may have missed entries of the control stream empties the cache; a fill that began before is void. So is
    what is held or was under way of a device when it is changed.
-4. Revocation is judged at every request, against a copy of the ended set. Where the copy could not be kept up to date
-   for the grace, nobody is judged at all: Unavailable, never a refusal.
-5. What has ended never counts again. So the copy only grows, until what is in it is too old to matter: Redis may have
-   lost its own. And sessions that had ended are remembered when the cache is emptied: 401_02 is the answer until they
-   would have expired, though Redis knows the token no more (T1).
+4. Revocation is judged at every request, by the view of the ended set, and nobody is judged where that is too old.
+5. Sessions that had ended are remembered when the cache is emptied: 401_02 is the answer until they would have expired,
+   though Redis knows the token no more (T1).
 """
 
 import asyncio
@@ -18,13 +16,14 @@ from collections import OrderedDict
 
 import msgspec
 
-from shared.domain.control import ControlEntry, CredentialRevoked, DeviceChanged, DeviceDisabled, SessionReplaced
+from shared.domain.control import ControlEntry, DeviceChanged, SessionReplaced
 from shared.domain.sealing import Sealer, UnsealError
-from shared.domain.sessions import ENDED_LIFE_MS, TOKEN_LIFE_MS, Ended, Session, is_token
+from shared.domain.sessions import TOKEN_LIFE_MS, Session, is_token
 from shared.protocol.signatures import SignForm
 from shared.protocol.verification import SessionFacts
 from shared.runtime.tasks import spawn
 from shared.runtime.unavailable import Unavailable
+from shared.stores.ended_view import EndedView
 from shared.stores.interfaces import SessionStore
 
 REPLACED_KEPT = 20_000
@@ -56,10 +55,10 @@ class DeviceCache:
         self,
         store: SessionStore,
         sealer: Sealer,
+        ended: EndedView,
         *,
         size: int,
         group_seconds: float,
-        grace_ms: int,
         window_seconds: int,
     ) -> None:
         self.fills = 0
@@ -67,19 +66,15 @@ class DeviceCache:
         """Rises whenever something that was read before is void (rule 3)."""
         self._store = store
         self._sealer = sealer
+        self._ended = ended
         self._size = size
         self._group_seconds = group_seconds
-        self._grace_ms = grace_ms
         self._window_seconds = window_seconds
         self._sessions: OrderedDict[str, CachedSession] = OrderedDict()
         self._had_ended: OrderedDict[str, CachedSession] = OrderedDict()
         self._replaced: OrderedDict[str, None] = OrderedDict()
         self._emptied = 0
         self._changed: dict[str, int] = {}
-        self._ended_credentials: dict[str, int] = {}
-        self._ended_devices: dict[str, int] = {}
-        self._ended = Ended(self._ended_credentials, self._ended_devices)
-        self._trusted_until_ms = 0
         self._misses: dict[str, asyncio.Future[Session | None]] = {}
 
     def __len__(self) -> int:
@@ -87,7 +82,7 @@ class DeviceCache:
 
     def held(self, token: str, now_ms: int) -> CachedSession | None:
         """The session where it is held here and has not expired. Raises Unavailable past the grace (rule 4)."""
-        self._check_trusted(now_ms)
+        self._ended.check_trusted(now_ms)
         cached = self._sessions.get(token)
         if cached is None:
             return None
@@ -116,7 +111,7 @@ class DeviceCache:
         if session is None:
             had_ended = self._had_ended.get(token)
             return had_ended if had_ended is not None and had_ended.expires_ms > now_ms else None
-        self._check_trusted(now_ms)
+        self._ended.check_trusted(now_ms)
         return self.held(token, now_ms) or self._opened(session, generation)
 
     def accepted(self, cached: CachedSession, now_ms: int, form: SignForm) -> None:
@@ -160,10 +155,6 @@ class DeviceCache:
                 self._replaced[token] = None
                 if len(self._replaced) > REPLACED_KEPT:
                     self._replaced.popitem(last=False)
-            case CredentialRevoked(access_id=access_id, at_ms=at_ms):
-                self._ended_credentials[access_id] = at_ms
-            case DeviceDisabled(sn=sn, at_ms=at_ms):
-                self._ended_devices[sn] = max(at_ms, self._ended_devices.get(sn, 0))
             case DeviceChanged(sn=sn):
                 self.generation += 1
                 self._changed[sn] = self.generation
@@ -181,26 +172,6 @@ class DeviceCache:
         self._changed.clear()
         self.generation += 1
         self._emptied = self.generation
-
-    def add_ended(self, ended: Ended, now_ms: int) -> None:
-        """Takes what Redis has of the ended set (rule 5)."""
-        oldest_ms = now_ms - ENDED_LIFE_MS
-        for known, added in (
-            (self._ended_credentials, ended.credentials),
-            (self._ended_devices, ended.devices),
-        ):
-            for key in [key for key, at_ms in known.items() if at_ms < oldest_ms]:
-                del known[key]
-            for key, at_ms in added.items():
-                known[key] = max(at_ms, known.get(key, 0))
-
-    def up_to_date(self, now_ms: int) -> None:
-        """Everything that the control stream had by now was applied."""
-        self._trusted_until_ms = now_ms + self._grace_ms
-
-    def _check_trusted(self, now_ms: int) -> None:
-        if now_ms > self._trusted_until_ms:
-            raise Unavailable("Redis: control stream not read for longer than the grace")
 
     def _is_void(self, sn: str | None, generation: int) -> bool:
         """What was read at that generation, of that device or of none, must be read again."""

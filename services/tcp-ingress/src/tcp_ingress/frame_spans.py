@@ -1,5 +1,5 @@
 """The spans of a sampled frame: its own, the look-up of its session, the call that its C_AUTH is part of; and of a
-command that is pushed."""
+task on its way to a device, pushed or listed."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -7,9 +7,19 @@ from contextlib import AbstractContextManager
 from opentelemetry.trace import SpanKind
 
 from shared.domain.control import PushCommand
+from shared.protocol.apicodes import Apicode
 from shared.protocol.messages import AuthRequest, DeviceRequest
 from shared.runtime.device_spans import describe_request, known_apicode
-from shared.runtime.telemetry_names import APICODE, DEVICE_SPAN, HTTP_CLIENT_SPAN, PUSH_SPAN, REDIS_SPAN, SN, TASK_ID
+from shared.runtime.telemetry_names import (
+    APICODE,
+    DEVICE_SPAN,
+    HTTP_CLIENT_SPAN,
+    LIST_SPAN,
+    PUSH_SPAN,
+    REDIS_SPAN,
+    SN,
+    TASK_ID,
+)
 from shared.runtime.tracing import NO_SPAN, SampledSpan, Tracing, child_of, sampled_parent
 
 Request = AuthRequest | DeviceRequest
@@ -53,3 +63,16 @@ def push_span(tracing: Tracing, command: PushCommand) -> AbstractContextManager[
         return NO_SPAN
     attributes = {"network.transport": "tcp", APICODE: command.apicode, SN: command.sn, TASK_ID: command.task_id}
     return tracing.start(PUSH_SPAN.format(apicode=command.apicode), SpanKind.PRODUCER, attributes, parent=maker)
+
+
+def note_listing(tracing: Tracing, sn: str, traceparent: str, frame: SampledSpan | None) -> None:
+    """A heartbeat is the first to list what the traced request made: a step of that trace, linked to the heartbeat's
+    own where that is sampled, which links back."""
+    maker = sampled_parent(traceparent) if tracing.is_on else None
+    if maker is None:
+        return
+    attributes = {"network.transport": "tcp", APICODE: Apicode.C_HEARTBEAT.value, SN: sn}
+    links = [] if frame is None else [frame.context]
+    tracing.start(LIST_SPAN, SpanKind.PRODUCER, attributes, parent=maker, links=links).end()
+    if frame is not None:
+        frame.link(maker)

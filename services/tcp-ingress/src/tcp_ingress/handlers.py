@@ -28,7 +28,7 @@ from shared.runtime.tracing import NOT_TRACED, SampledSpan, Tracing
 from shared.runtime.unavailable import Unavailable
 from tcp_ingress.auth_client import AuthClient
 from tcp_ingress.device_cache import CachedSession, DeviceCache
-from tcp_ingress.frame_spans import end_frame_span, frame_span, look_up_span
+from tcp_ingress.frame_spans import end_frame_span, frame_span, look_up_span, note_listing
 from tcp_ingress.group_commit import GroupCommit
 from tcp_ingress.metrics import SUCCESS, IngressMetrics
 from tcp_ingress.presence_batches import Carrier, PresenceBatches
@@ -78,14 +78,16 @@ class Handlers:
     def answer_at_once(self, request: AuthRequest | DeviceRequest, carrier: Carrier) -> Answer | None:
         """The answer to a head that is wrong, or to a heartbeat whose session is held here; else None."""
         if not self._tracing.should_sample():
-            return self._answer_at_once(request, carrier)
+            return self._answer_at_once(request, carrier, None)
         span = frame_span(self._tracing, request, carrier.address)
-        answer = self._answer_at_once(request, carrier)
+        answer = self._answer_at_once(request, carrier, span)
         if answer is not None:  # else answer_later decides anew, and this span is as if it had never been
             end_frame_span(span, request, answer.outcome)
         return answer
 
-    def _answer_at_once(self, request: AuthRequest | DeviceRequest, carrier: Carrier) -> Answer | None:
+    def _answer_at_once(
+        self, request: AuthRequest | DeviceRequest, carrier: Carrier, span: SampledSpan | None
+    ) -> Answer | None:
         try:
             check_head(request)
             if isinstance(request, AuthRequest) or request.apicode != Apicode.C_HEARTBEAT:
@@ -95,8 +97,8 @@ class Handlers:
             tasks = None if cached is None else self._task_lists.held(cached.session.sn)
             if tasks is None:
                 return None
-            self._verify_heartbeat(request, carrier, cached, now_ms)
-            return self._done(request, tasks)
+            self._verify_heartbeat(request, carrier, cached, now_ms, span)
+            return self._listed(request, tasks, span)
         except ProtocolError as error:
             return self._refused(request, error)
         except Unavailable:
@@ -145,7 +147,7 @@ class Handlers:
             code = ERROR_CODES.get(reply.error_code or "", ErrorCode.SYSTEM)
             raise ProtocolError(code, reply.detail)
         self._cache.opened(reply.session, now_ms, generation)
-        self._presence.accepted(carrier, reply.session, parse_time_stamp(request.time_stamp), now_ms)
+        self._presence.accepted(carrier, reply.session, parse_time_stamp(request.time_stamp), now_ms, span=span)
         self._task_lists.want(reply.session.sn)
         return self._done(request, msgspec.json.encode({"token": reply.session.token}).decode())
 
@@ -153,22 +155,33 @@ class Handlers:
         self, request: DeviceRequest, carrier: Carrier, now_ms: int, deadline: float, span: SampledSpan | None
     ) -> Answer:
         cached = await self._session(request.token, now_ms, deadline, span)
-        self._verify_heartbeat(request, carrier, cached, now_ms)
+        self._verify_heartbeat(request, carrier, cached, now_ms, span)
         try:
             async with asyncio.timeout_at(deadline):
                 tasks = await self._task_lists.find(request.sn)
         except TimeoutError:
             tasks = NOTHING  # the next heartbeat lists them
+        return self._listed(request, tasks, span)
+
+    def _listed(self, request: DeviceRequest, tasks: str, span: SampledSpan | None) -> Answer:
+        maker = self._task_lists.take_maker(request.sn)
+        if maker is not None and tasks != NOTHING:
+            note_listing(self._tracing, request.sn, maker, span)
         return self._done(request, tasks)
 
     def _verify_heartbeat(
-        self, request: DeviceRequest, carrier: Carrier, cached: CachedSession | None, now_ms: int
+        self,
+        request: DeviceRequest,
+        carrier: Carrier,
+        cached: CachedSession | None,
+        now_ms: int,
+        span: SampledSpan | None,
     ) -> None:
         cached, verified = self._verified(request, cached, now_ms)
         told = read_heartbeat(verified.param)
         self._cache.accepted(cached, now_ms, verified.form)
         self._presence.accepted(
-            carrier, cached.session, verified.sent_at_ms, now_ms, told.device_version, told.device_ip
+            carrier, cached.session, verified.sent_at_ms, now_ms, told.device_version, told.device_ip, span=span
         )
 
     async def _sign_in(
@@ -178,7 +191,7 @@ class Handlers:
         passage = read_sign_in(verified.param, now_ms)
         # The device proved itself: its token lives on (T1), also where the work itself then has to be sent again.
         self._cache.accepted(cached, now_ms, verified.form)
-        self._presence.accepted(carrier, cached.session, verified.sent_at_ms, now_ms)
+        self._presence.accepted(carrier, cached.session, verified.sent_at_ms, now_ms, span=span)
         try:
             await self._publish(cached.session, passage, verified.sent_at_ms, now_ms, deadline, span)
         except RecordTooLarge as too_large:

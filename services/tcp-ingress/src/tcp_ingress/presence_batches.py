@@ -7,6 +7,8 @@
 3. A connection that we ourselves told to go hands its devices over: they come back elsewhere within seconds, so
    nothing is told. Should one not come back, the sweep of the session service finds it.
 4. While Redis is out of reach, what is to be told waits, the newest of each device.
+5. That a device came on line is in the trace of the request by which it did, where that is sampled. That it left, and
+   what merely changed, follows from no request.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from shared.domain.presence import (
 )
 from shared.domain.sessions import Session
 from shared.runtime.clock import Clock
+from shared.runtime.tracing import SampledSpan
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import PresenceStore, Touch
 
@@ -56,7 +59,9 @@ class Carrier(Protocol):
 class EventSink(Protocol):
     """Where events go: shared.kafka.presence_sender.PresenceSender."""
 
-    def put(self, event: PresenceEvent) -> None: ...
+    def put(self, event: PresenceEvent, cause: SampledSpan | None = None) -> None:
+        """Takes an event; `cause` is the sampled request that it follows from."""
+        ...
 
 
 class PresenceRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +89,19 @@ class _Facts(msgspec.Struct, frozen=True):
 class _Device:
     """A device that this process holds."""
 
-    __slots__ = ("carriers", "epoch", "facts", "seen_ms", "sn", "takes_over", "token", "told", "told_ms", "vendor_id")
+    __slots__ = (
+        "carriers",
+        "cause",
+        "epoch",
+        "facts",
+        "seen_ms",
+        "sn",
+        "takes_over",
+        "token",
+        "told",
+        "told_ms",
+        "vendor_id",
+    )
 
     def __init__(self, session: Session) -> None:
         self.sn = session.sn
@@ -93,6 +110,8 @@ class _Device:
         self.carriers: list[Carrier] = []
         self.epoch = 0
         self.takes_over = True
+        self.cause: SampledSpan | None = None
+        """The request that took it over, where that is sampled and not told yet."""
         self.seen_ms = 0
         self.facts = _Facts("", None, None, 0)
         self.told = self.facts
@@ -146,6 +165,7 @@ class PresenceBatches:
         now_ms: int,
         version: str | None = None,
         ip: str | None = None,
+        span: SampledSpan | None = None,
     ) -> None:
         """A request of the device was accepted; `version` and `ip` are what it tells of itself, where it does."""
         sn = session.sn
@@ -158,7 +178,7 @@ class PresenceBatches:
         else:
             self._devices.move_to_end(sn)
         if not device.carriers or device.carriers[-1] is not carrier:
-            self._carry(device, carrier)
+            self._carry(device, carrier, span)
         device.token = session.token
         device.seen_ms = now_ms
         skew_ms = sent_at_ms - now_ms
@@ -202,11 +222,12 @@ class PresenceBatches:
         while leaving := [sn for sn in self._leaving if sn not in self._touched]:
             await self._leave(leaving[:MAX_A_CALL])
 
-    def _carry(self, device: _Device, carrier: Carrier) -> None:
+    def _carry(self, device: _Device, carrier: Carrier, span: SampledSpan | None) -> None:
         if carrier in device.carriers:
             device.carriers.remove(carrier)
         else:
             device.takes_over = True
+            device.cause = span
             self._carried.setdefault(carrier, set()).add(device.sn)
         if not device.carriers:
             self._leaving.pop(device.sn, None)
@@ -258,27 +279,29 @@ class PresenceBatches:
             )
             for device in devices
         ]
-        seen = [device.seen_ms for device in devices]
+        seen = [(device.seen_ms, device.cause) for device in devices]
         for device in devices:
             device.takes_over = False
+            device.cause = None
             del self._touched[device.sn]
         try:
             epochs = await self._store.touch_many(touches)
         except BaseException:  # cancelled or not: nothing is known to be told
-            self._touch_again(zip(devices, touches, strict=True))
+            self._touch_again(zip(devices, touches, seen, strict=True))
             raise
-        for device, epoch, seen_ms in zip(devices, epochs, seen, strict=True):
+        for device, epoch, (seen_ms, cause) in zip(devices, epochs, seen, strict=True):
             if not epoch:
                 self._superseded(device, is_newer=device.seen_ms > seen_ms)
             elif epoch != device.epoch:
                 device.epoch = epoch
-                self._tell(device, PresenceState.ONLINE)
+                self._tell(device, PresenceState.ONLINE, cause)
             elif self._has_news(device):
-                self._tell(device, PresenceState.CHANGED)
+                self._tell(device, PresenceState.CHANGED, None)
 
-    def _touch_again(self, told: Iterable[tuple[_Device, Touch]]) -> None:
-        for device, touch in told:
+    def _touch_again(self, told: Iterable[tuple[_Device, Touch, tuple[int, SampledSpan | None]]]) -> None:
+        for device, touch, (_, cause) in told:
             device.takes_over = device.takes_over or touch.takes_over
+            device.cause = device.cause or cause
             self._touched[device.sn] = None
 
     def _superseded(self, device: _Device, *, is_newer: bool) -> None:
@@ -310,7 +333,7 @@ class PresenceBatches:
             or (abs(now.skew_ms - told.skew_ms) > self._rules.skew_ms and age_ms >= SKEW_TOLD_AGAIN_MS)
         )
 
-    def _tell(self, device: _Device, state: PresenceState) -> None:
+    def _tell(self, device: _Device, state: PresenceState, cause: SampledSpan | None) -> None:
         device.told, device.told_ms = device.facts, device.seen_ms
         known = _presence(device)
         self._events.put(
@@ -325,7 +348,8 @@ class PresenceBatches:
                 device_version=known.device_version,
                 device_ip=known.device_ip,
                 clock_skew_seconds=known.clock_skew_seconds,
-            )
+            ),
+            cause,
         )
 
 

@@ -6,6 +6,8 @@
 3. While Redis is out of reach nothing is waited for: heartbeats have what was known last, or nothing. A list that is
    late costs a minute, a heartbeat without an answer a connection.
 4. Whoever may have missed entries of the control stream forgets all lists.
+5. Where a list changed because of a request that is traced, the first heartbeat that has the new list is a step of that
+   trace. Only of devices that are held here one is kept, the newest.
 """
 
 import asyncio
@@ -38,6 +40,7 @@ class TaskLists:
         self._group_seconds = group_seconds
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._unread: dict[str, int] = {}  # sn to the number of what made it unread (rule 2)
+        self._makers: dict[str, str] = {}  # sn to a traceparent (rule 5)
         self._changes = 0
         self._away = False
         self._work = asyncio.Event()
@@ -73,14 +76,23 @@ class TaskLists:
         if sn not in self._texts and sn not in self._unread and len(self._unread) < self._size:
             self._set_unread(sn)
 
-    def changed(self, sn: str) -> None:
-        """The device's tasks changed. Nothing happens where it is not held here."""
+    def changed(self, sn: str, traceparent: str | None = None) -> None:
+        """The device's tasks changed, in the trace that is named. Nothing happens where it is not held here."""
         if sn in self._texts or sn in self._unread:
             self._set_unread(sn)
+            if traceparent is not None:
+                self._makers[sn] = traceparent
+
+    def take_maker(self, sn: str) -> str | None:
+        """The traceparent of what changed the list that is held, once (rule 5)."""
+        if not self._makers or sn in self._unread:
+            return None
+        return self._makers.pop(sn, None)
 
     def empty(self) -> None:
         """Entries may have been missed (rule 4)."""
         self._texts.clear()
+        self._makers.clear()
         for sn in self._unread:
             self._set_unread(sn)
 
@@ -110,7 +122,8 @@ class TaskLists:
                 self._texts[sn] = _response(task_ids)
                 self._texts.move_to_end(sn)
         while len(self._texts) > self._size:
-            self._texts.popitem(last=False)
+            sn, _ = self._texts.popitem(last=False)
+            self._makers.pop(sn, None)
         if not self._unread:
             self._work.clear()
         self._end_round()

@@ -17,6 +17,8 @@ from shared.runtime.lifecycle import Lifecycle, OpenService, cancel_and_wait
 from shared.runtime.settings import KafkaSettings, PresenceSettings, RedisSettings, SealingSettings, TelemetrySettings
 from shared.runtime.telemetry import open_telemetry
 from shared.runtime.unavailable import Unavailable
+from shared.stores.control_reader import ControlReader
+from shared.stores.ended_view import EndedView
 from shared.stores.redis.client import open_redis
 from shared.stores.redis.control_stream import RedisControlStream
 from shared.stores.redis.ended import RedisEndedStore
@@ -25,12 +27,13 @@ from shared.stores.redis.presence import RedisPresenceStore
 from shared.stores.redis.pushed_tasks import RedisPushedTasks
 from shared.stores.redis.sessions import RedisSessionStore
 from tcp_ingress.auth_client import AuthClient
-from tcp_ingress.control_reader import ControlReader
+from tcp_ingress.control_entries import ControlEntries
 from tcp_ingress.device_cache import DeviceCache
 from tcp_ingress.group_commit import CommitBounds, GroupCommit
 from tcp_ingress.handlers import Handlers
 from tcp_ingress.listeners import open_listeners
-from tcp_ingress.metrics import IngressMetrics, observe_parts
+from tcp_ingress.metrics import IngressMetrics
+from tcp_ingress.part_metrics import observe_parts
 from tcp_ingress.presence_batches import PresenceBatches, PresenceRules
 from tcp_ingress.push import Pusher
 from tcp_ingress.server import Server
@@ -87,12 +90,13 @@ async def _open(
         open_producer(kafka, "tcp-ingress-presence", deadline, [PRESENCE_TOPIC])
     )
 
+    view = EndedView(int(settings.redis_grace_seconds * 1000))
     cache = DeviceCache(
         sessions,
         sealer,
+        view,
         size=settings.session_cache_size,
         group_seconds=settings.session_group_ms / 1000,
-        grace_ms=int(settings.redis_grace_seconds * 1000),
         window_seconds=settings.time_window_seconds,
     )
     task_lists = TaskLists(
@@ -117,7 +121,8 @@ async def _open(
         ),
     )
     pusher = Pusher(presence, cache, holders, RedisPushedTasks(redis), tracing)
-    control = ControlReader(stream, RedisEndedStore(redis), cache, task_lists, pusher, clock)
+    entries = ControlEntries(cache, task_lists, pusher)
+    control = ControlReader(stream, RedisEndedStore(redis), view, clock, entries)
     auth = AuthClient(
         http,
         settings.session_url,

@@ -30,10 +30,12 @@ class DeviceChanged(msgspec.Struct, frozen=True, tag="device-changed"):
     sn: str
 
 
-class TasksChanged(msgspec.Struct, frozen=True, tag="tasks-changed"):
+class TasksChanged(msgspec.Struct, frozen=True, omit_defaults=True, tag="tasks-changed"):
     """The pending index of the device gained or lost tasks: read it again before the next heartbeat is answered."""
 
     sn: str
+    traceparent: str | None = None
+    """Of the request that made a task which it gained, where that is traced."""
 
 
 class PushCommand(msgspec.Struct, frozen=True, tag="push-command"):

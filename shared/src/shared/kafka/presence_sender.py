@@ -8,12 +8,15 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.events import PRESENCE_TOPIC, Record
 from shared.domain.presence import PresenceEvent, PresenceState, presence_record
+from shared.kafka.record_spans import publish_span, with_traceparent
+from shared.runtime.tracing import SampledSpan
 from shared.runtime.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
@@ -40,14 +43,16 @@ class PresenceSender:
         self._producer = producer
         self._max_waiting = max_waiting
         self._waiting: dict[str, PresenceEvent] = {}
+        self._causes: dict[str, SampledSpan] = {}
+        """Of those that wait: the sampled requests that they follow from."""
         self._under_way: set[str] = set()
         self._there_is_one = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, event: PresenceEvent) -> None:
-        """Takes an event that comes after all others of its device."""
+    def put(self, event: PresenceEvent, cause: SampledSpan | None = None) -> None:
+        """Takes an event that comes after all others of its device; `cause` is the request that it follows from."""
         earlier = self._waiting.get(event.sn)
         if earlier is None and len(self._waiting) >= self._max_waiting:
             self.dropped += 1
@@ -60,6 +65,10 @@ class PresenceSender:
         ):
             # It was not told yet that the device is online, and this is still when it came.
             event = msgspec.structs.replace(event, state=PresenceState.ONLINE, at=earlier.at)
+        elif cause is None:
+            self._causes.pop(event.sn, None)
+        else:
+            self._causes[event.sn] = cause
         self._waiting[event.sn] = event
         self._there_is_one.set()
 
@@ -100,7 +109,9 @@ class PresenceSender:
 
     async def _send_partition(self, partition: int, events: Sequence[PresenceEvent]) -> None:
         try:
-            await self._producer.send(PRESENCE_TOPIC, partition, [presence_record(event) for event in events])
+            with ExitStack() as stack:
+                records = [self._record(stack, event) for event in events]
+                await self._producer.send(PRESENCE_TOPIC, partition, records)
         except Unavailable:
             for event in events:
                 self._waiting[event.sn] = self._waiting.pop(event.sn)  # behind those of other partitions
@@ -109,3 +120,11 @@ class PresenceSender:
         for event in events:
             if self._waiting[event.sn] is event:
                 del self._waiting[event.sn]
+                self._causes.pop(event.sn, None)
+
+    def _record(self, stack: ExitStack, event: PresenceEvent) -> Record:
+        record = presence_record(event)
+        cause = self._causes.get(event.sn)
+        if cause is None:
+            return record
+        return with_traceparent(record, stack.enter_context(publish_span(cause, PRESENCE_TOPIC)))

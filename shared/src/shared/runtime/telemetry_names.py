@@ -19,6 +19,8 @@ BATCH_SPAN: Final = "batch process"
 """A batch with at least one sampled record, in a trace of its own that links to those of the records."""
 PUSH_SPAN: Final = "push {apicode}"
 """A command on its way to a device, in the trace of the task's making."""
+LIST_SPAN: Final = "list tasks"
+"""The first heartbeat that lists a task, in the trace of the task's making."""
 DATABASE_SPAN: Final = "{operation} {collection}"
 REDIS_SPAN: Final = "{command}"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
+from opentelemetry.trace import SpanKind
 
 from shared.domain.events import PRESENCE_TOPIC, Record
 from shared.domain.presence import PresenceEvent, PresenceState
@@ -12,6 +13,7 @@ from shared.kafka.presence_sender import MAX_A_ROUND, PresenceSender
 from shared.runtime.tasks import spawn
 from shared.runtime.unavailable import Unavailable
 from tests.support.presence import make_presence
+from tests.support.spans import KeptSpans, attributes, span_id, trace_id
 
 ONLINE, OFFLINE, CHANGED = PresenceState.ONLINE, PresenceState.OFFLINE, PresenceState.CHANGED
 PARTITIONS = 2
@@ -22,6 +24,7 @@ class Kafka:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, list[PresenceEvent]]] = []
+        self.records: list[Record] = []
         self.down: set[int] = set()
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -37,6 +40,7 @@ class Kafka:
         events = [msgspec.json.decode(record.value, type=PresenceEvent) for record in records]
         assert [record.key.decode() for record in records] == [event.sn for event in events]
         self.batches.append((partition, events))
+        self.records += records
 
     def told(self) -> list[tuple[str, PresenceState, int]]:
         return [(event.sn, event.state, event.epoch) for _, events in self.batches for event in events]
@@ -137,3 +141,61 @@ async def test_it_goes_on_after_kafka_was_away(
     await asyncio.sleep(0.02)
     task.cancel()
     assert [state for _, state, _ in kafka.told()] == [ONLINE]
+
+
+# ── traces ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def traceparents(kafka: Kafka) -> list[str | None]:
+    """Of all records that Kafka took."""
+    headers = [dict(record.headers).get("traceparent") for record in kafka.records]
+    return [None if value is None else value.decode() for value in headers]
+
+
+async def test_an_event_of_a_sampled_request_carries_the_span_that_publishes_it_and_others_carry_nothing(
+    kafka: Kafka, sender: PresenceSender
+) -> None:
+    kept = KeptSpans()
+    with kept.tracing.start("frame", SpanKind.SERVER) as frame:
+        sender.put(make_presence(sn="sn-1"), frame)
+    sender.put(make_presence(sn="sn-3"))
+    await sender.flush()
+    published = kept.one(f"{PRESENCE_TOPIC} publish")
+    assert published.kind is SpanKind.PRODUCER
+    assert published.parent is not None
+    assert published.parent.span_id == frame.context.span_id
+    assert traceparents(kafka) == [f"00-{trace_id(published):032x}-{span_id(published):016x}-01", None]
+    sender.put(make_presence(CHANGED, sn="sn-1"))
+    await sender.flush()
+    assert traceparents(kafka)[2:] == [None]
+
+
+async def test_a_newer_event_does_not_inherit_the_trace_of_one_that_waited_but_what_becomes_part_of_it_does(
+    kafka: Kafka, sender: PresenceSender
+) -> None:
+    kept = KeptSpans()
+    with kept.tracing.start("frame", SpanKind.SERVER) as frame:
+        for sn in ("gone", "changed"):
+            sender.put(make_presence(ONLINE, 1, sn=sn), frame)
+    sender.put(make_presence(OFFLINE, 1, sn="gone"))
+    sender.put(make_presence(CHANGED, 1, sn="changed"))
+    await sender.flush()
+    traced = {record.key: "traceparent" in dict(record.headers) for record in kafka.records}
+    assert traced == {b"gone": False, b"changed": True}
+
+
+async def test_what_kafka_did_not_take_marks_its_span_and_is_traced_when_it_goes_out(
+    kafka: Kafka, sender: PresenceSender
+) -> None:
+    kept = KeptSpans()
+    with kept.tracing.start("frame", SpanKind.SERVER) as frame:
+        sender.put(make_presence(), frame)
+    kafka.down = {0, 1}
+    with pytest.raises(Unavailable):
+        await sender.flush()
+    kafka.down = set()
+    await sender.flush()
+    failed, sent = kept.all(f"{PRESENCE_TOPIC} publish")
+    assert attributes(failed)["error.type"] == "Unavailable"
+    assert sent.status.is_unset
+    assert traceparents(kafka) == [f"00-{trace_id(sent):032x}-{span_id(sent):016x}-01"]

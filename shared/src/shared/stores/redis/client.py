@@ -7,10 +7,12 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.commands.core import AsyncScript
 
 from shared.runtime.settings import RedisSettings
 from shared.runtime.telemetry_names import REDIS_SPAN
-from shared.runtime.tracing import child_of, current_span
+from shared.runtime.tracing import current_span
 from shared.runtime.unavailable import Unavailable
 
 CONTROL_STREAM_KEY = "control"
@@ -62,14 +64,50 @@ def lock_key(name: str) -> str:
     return f"lock:{name}"
 
 
+_script_names: dict[str, str] = {}
+"""By digest, which is what a call names."""
+
+
+def named_script(redis: Redis, name: str, text: str) -> AsyncScript:
+    """A Lua script whose calls are read in traces by this name."""
+    script: AsyncScript = redis.register_script(text)
+    _script_names[script.sha] = name
+    return script
+
+
 class _TracedRedis(Redis):
     """Commands of what is sampled have spans; their arguments, which may be tokens, are never shown."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        command = str(args[0])
-        attributes = {"db.system.name": "redis", "db.operation.name": command}
-        with child_of(current_span(), REDIS_SPAN.format(command=command), SpanKind.CLIENT, attributes):
+        span = current_span()
+        if span is None:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # as redis-py has it
+        command = str(args[0])
+        attributes = _attributes(command)
+        if command == "EVALSHA" and (name := _script_names.get(args[1])) is not None:
+            attributes["db.stored_procedure.name"] = name
+        with span.child(REDIS_SPAN.format(command=command), SpanKind.CLIENT, attributes):
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # as above
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_TracedPipeline":
+        """As redis-py's, traced."""
+        return _TracedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _TracedPipeline(Pipeline):
+    """What is sent together is one span."""
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        span = current_span()
+        if span is None or not self.command_stack:
+            return await super().execute(raise_on_error)
+        attributes = {**_attributes("PIPELINE"), "db.operation.batch.size": len(self.command_stack)}
+        with span.child(REDIS_SPAN.format(command="PIPELINE"), SpanKind.CLIENT, attributes):
+            return await super().execute(raise_on_error)
+
+
+def _attributes(operation: str) -> dict[str, str | int]:
+    return {"db.system.name": "redis", "db.operation.name": operation}
 
 
 @asynccontextmanager

@@ -85,6 +85,7 @@ class RedisControlStream:
         try:
             return self._decoder.decode(fields.get(CONTROL_STREAM_FIELD.encode(), b""))
         except msgspec.MsgspecError:
+            if not self.malformed:  # one line, however many there are
+                log.warning("control stream: entry %s cannot be read; further ones are counted", entry_id.decode())
             self.malformed += 1
-            log.warning("control stream: entry %s cannot be read", entry_id.decode())
             return None

@@ -7,7 +7,13 @@
 from redis.asyncio import Redis
 
 from shared.domain.sessions import ENDED_LIFE_MS, Ended
-from shared.stores.redis.client import CONTROL_STREAM_KEY, ENDED_CREDENTIALS_KEY, ENDED_DEVICES_KEY, redis_faults
+from shared.stores.redis.client import (
+    CONTROL_STREAM_KEY,
+    ENDED_CREDENTIALS_KEY,
+    ENDED_DEVICES_KEY,
+    named_script,
+    redis_faults,
+)
 from shared.stores.redis.control_stream import CONTROL_STREAM_FIELD, CONTROL_STREAM_LENGTH
 
 _NOW = """
@@ -53,9 +59,9 @@ class RedisEndedStore:
     """EndedStore in Redis."""
 
     def __init__(self, redis: Redis) -> None:
-        self._end_credential = redis.register_script(_END_CREDENTIAL)
-        self._end_device = redis.register_script(_END_DEVICE)
-        self._load = redis.register_script(_LOAD)
+        self._end_credential = named_script(redis, "end_credential", _END_CREDENTIAL)
+        self._end_device = named_script(redis, "end_device", _END_DEVICE)
+        self._load = named_script(redis, "load_ended", _LOAD)
 
     async def end_credential(self, access_id: str) -> None:
         with redis_faults():

@@ -8,7 +8,7 @@ import secrets
 
 from redis.asyncio import Redis
 
-from shared.stores.redis.client import lock_key, redis_faults
+from shared.stores.redis.client import lock_key, named_script, redis_faults
 
 # KEYS: the lock. ARGV: holder, life in milliseconds.
 _HOLD = """
@@ -25,8 +25,8 @@ class RedisLock:
     """Lock in Redis; one object is one holder."""
 
     def __init__(self, redis: Redis, name: str, life_ms: int) -> None:
-        self._hold = redis.register_script(_HOLD)
-        self._release = redis.register_script(_RELEASE)
+        self._hold = named_script(redis, "hold_lock", _HOLD)
+        self._release = named_script(redis, "release_lock", _RELEASE)
         self._key = lock_key(name)
         self._life_ms = life_ms
         self._holder = secrets.token_hex(8)

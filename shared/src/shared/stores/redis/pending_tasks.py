@@ -14,26 +14,30 @@ import msgspec
 from redis.asyncio import Redis
 
 from shared.domain.control import PushCommand
+from shared.runtime.tracing import current_traceparent
 from shared.stores.redis.client import (
     CONTROL_STREAM_KEY,
     TASKS_REBUILDING_KEY,
     TASKS_WHOLE_KEY,
+    named_script,
     pending_tasks_key,
     redis_faults,
 )
 from shared.stores.redis.control_stream import CONTROL_STREAM_FIELD, CONTROL_STREAM_LENGTH
 
-# KEYS: the control stream, then the set of each device. ARGV: field of the stream, its length, then for each device:
-# sn, how many ids, the ids; then further entries of the stream. Returns how many were changed.
+# KEYS: the control stream, then the set of each device. ARGV: field of the stream, its length, traceparent or nothing,
+# then for each device: sn, how many ids, the ids; then further entries of the stream. Returns how many were changed.
 _CHANGE_MANY = """
-local changed, at = 0, 3
+local changed, at = 0, 4
+local trace = ARGV[3] ~= '' and ARGV[3] or nil
 for i = 2, #KEYS do
   local sn, count, of_device = ARGV[at], tonumber(ARGV[at + 1]), 0
   for j = at + 2, at + 1 + count do
     of_device = of_device + redis.call(COMMAND)
   end
   if of_device > 0 then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', ARGV[1], cjson.encode({type = 'tasks-changed', sn = sn}))
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', ARGV[1],
+      cjson.encode({type = 'tasks-changed', sn = sn, traceparent = trace}))
   end
   changed, at = changed + of_device, at + 2 + count
 end
@@ -59,14 +63,14 @@ class RedisPendingTasks:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._add_many = redis.register_script(_ADD_MANY)
-        self._remove_many = redis.register_script(_REMOVE_MANY)
-        self._end_rebuild = redis.register_script(_END_REBUILD)
+        self._add_many = named_script(redis, "add_many", _ADD_MANY)
+        self._remove_many = named_script(redis, "remove_many", _REMOVE_MANY)
+        self._end_rebuild = named_script(redis, "end_rebuild", _END_REBUILD)
 
     async def add_many(self, task_ids: Mapping[str, Sequence[str]], push: Sequence[PushCommand] = ()) -> int:
         if not task_ids:
             return 0
-        keys, args = _keys_and_args(task_ids)
+        keys, args = _keys_and_args(task_ids, current_traceparent())
         with redis_faults():
             return int(await self._add_many(keys, [*args, *map(msgspec.json.encode, push)]))
 
@@ -74,7 +78,7 @@ class RedisPendingTasks:
         if not task_ids:
             return 0
         with redis_faults():
-            return int(await self._remove_many(*_keys_and_args(task_ids)))
+            return int(await self._remove_many(*_keys_and_args(task_ids, None)))
 
     async def oldest(self, sns: Sequence[str], limit: int) -> Sequence[Sequence[str]]:
         if not sns:
@@ -101,9 +105,11 @@ class RedisPendingTasks:
             return bool(await self._end_rebuild([TASKS_REBUILDING_KEY, TASKS_WHOLE_KEY], [mark]))
 
 
-def _keys_and_args(task_ids: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str | int | bytes]]:
+def _keys_and_args(
+    task_ids: Mapping[str, Sequence[str]], traceparent: str | None
+) -> tuple[list[str], list[str | int | bytes]]:
     keys = [CONTROL_STREAM_KEY]
-    args: list[str | int | bytes] = [CONTROL_STREAM_FIELD, CONTROL_STREAM_LENGTH]
+    args: list[str | int | bytes] = [CONTROL_STREAM_FIELD, CONTROL_STREAM_LENGTH, traceparent or ""]
     for sn, ids in task_ids.items():
         keys.append(pending_tasks_key(sn))
         args += [sn, len(ids), *ids]

@@ -23,6 +23,7 @@ from shared.stores.redis.client import (
     PRESENCE_SEEN_KEY,
     PRESENCE_SINCE_KEY,
     device_token_key,
+    named_script,
     redis_faults,
     session_key,
 )
@@ -122,10 +123,10 @@ class RedisPresenceStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._touch_many = redis.register_script(_TOUCH_MANY)
-        self._leave_many = redis.register_script(_LEAVE_MANY)
-        self._take_silent = redis.register_script(_TAKE_SILENT)
-        self._is_whole = redis.register_script(_IS_WHOLE)
+        self._touch_many = named_script(redis, "touch_many", _TOUCH_MANY)
+        self._leave_many = named_script(redis, "leave_many", _LEAVE_MANY)
+        self._take_silent = named_script(redis, "take_silent", _TAKE_SILENT)
+        self._is_whole = named_script(redis, "is_whole", _IS_WHOLE)
         self._process = secrets.token_hex(4)
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(_Holder)

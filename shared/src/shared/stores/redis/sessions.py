@@ -20,6 +20,7 @@ from shared.stores.redis.client import (
     CONTROL_STREAM_KEY,
     auth_failures_key,
     device_token_key,
+    named_script,
     redis_faults,
     replay_key,
     session_key,
@@ -92,10 +93,10 @@ class RedisSessionStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._open_many = redis.register_script(_OPEN_MANY)
-        self._renew = redis.register_script(_RENEW)
-        self._replace_value = redis.register_script(_REPLACE_VALUE)
-        self._count_failures = redis.register_script(_COUNT_FAILURES)
+        self._open_many = named_script(redis, "open_many", _OPEN_MANY)
+        self._renew = named_script(redis, "renew", _RENEW)
+        self._replace_value = named_script(redis, "replace_value", _REPLACE_VALUE)
+        self._count_failures = named_script(redis, "count_failures", _COUNT_FAILURES)
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Session)
 

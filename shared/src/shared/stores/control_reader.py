@@ -1,20 +1,49 @@
-"""Reads the control stream for as long as the process lives, and keeps true to it what this process holds."""
+"""Reads the control stream for as long as the process lives, and keeps true to it what the process holds (rule 4)."""
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from typing import Protocol
 
-from shared.domain.control import PushCommand, TasksChanged
+from shared.domain.control import ControlEntry
 from shared.runtime.clock import Clock
 from shared.runtime.unavailable import Unavailable
+from shared.stores.ended_view import EndedView
 from shared.stores.interfaces import ControlStream, EndedStore
-from tcp_ingress.device_cache import DeviceCache
-from tcp_ingress.push import Pusher
-from tcp_ingress.task_lists import TaskLists
 
 log = logging.getLogger(__name__)
 
 BLOCK_MS = 500
 RETRY_SECONDS = 0.5
+
+
+class Holder(Protocol):
+    """What a process holds that the stream is about, besides the view of the ended set."""
+
+    def empty(self) -> None:
+        """Entries may have been missed."""
+        ...
+
+    def apply(self, entry: ControlEntry) -> None:
+        """Takes one entry."""
+        ...
+
+    async def act(self, entries: Sequence[ControlEntry]) -> None:
+        """Does what they ask for, once all of them are known. Raises Unavailable."""
+        ...
+
+
+class HoldsNothing:
+    """Holder of a process that has the view alone."""
+
+    def empty(self) -> None:
+        """Nothing to forget."""
+
+    def apply(self, entry: ControlEntry) -> None:
+        """Nothing to change."""
+
+    async def act(self, entries: Sequence[ControlEntry]) -> None:
+        """Nothing to do."""
 
 
 class ControlReader:
@@ -24,22 +53,20 @@ class ControlReader:
         self,
         stream: ControlStream,
         ended: EndedStore,
-        cache: DeviceCache,
-        task_lists: TaskLists,
-        pusher: Pusher,
+        view: EndedView,
         clock: Clock,
+        holder: Holder | None = None,
     ) -> None:
         self.losses = 0
         self._stream = stream
         self._ended = ended
-        self._cache = cache
-        self._task_lists = task_lists
-        self._pusher = pusher
+        self._view = view
         self._clock = clock
+        self._holder = holder or HoldsNothing()
         self._ended_known = False
 
     async def run(self) -> None:
-        """Reads for ever. Redis out of reach is waited for; the cache's grace judges what that means."""
+        """Reads for ever. Redis out of reach is waited for; the view's grace judges what that means."""
         reachable = True
         while True:
             try:
@@ -60,22 +87,16 @@ class ControlReader:
         entries = await self._stream.read(BLOCK_MS)
         if entries is None:
             self.losses += 1
-            self._cache.empty()
-            self._task_lists.empty()
+            self._holder.empty()
             self._ended_known = False
-        commands: list[PushCommand] = []
-        for entry in entries or ():
-            match entry:
-                case TasksChanged(sn=sn):
-                    self._task_lists.changed(sn)
-                case PushCommand():
-                    commands.append(entry)
-                case _:
-                    self._cache.apply(entry)
+            entries = ()
+        for entry in entries:
+            self._view.apply(entry)
+            self._holder.apply(entry)
         if not self._ended_known:
             # Read after the stream's place was taken: what is ended from there on comes through the stream.
-            self._cache.add_ended(await self._ended.load(), began_ms)
+            self._view.add(await self._ended.load(), began_ms)
             self._ended_known = True
-        self._cache.up_to_date(began_ms)
+        self._view.up_to_date(began_ms)
         # Last: what it waits for must keep nothing above from being known.
-        await self._pusher.push(commands)
+        await self._holder.act(entries)

@@ -17,6 +17,10 @@ from shared.runtime.tasks import spawn
 
 log = logging.getLogger(__name__)
 
+CANCEL_AGAIN_SECONDS = 5.0
+"""A library may swallow a cancellation: asyncio.wait_for does before Python 3.12, where what it waits for ends in the
+same turn of the loop. A process that left would wait for ever."""
+
 
 class Lifecycle:
     """What a running service and its parts know of each other: readiness, the stop event, background tasks."""
@@ -62,6 +66,11 @@ async def run_service(name: str, open_service: OpenService, stop: asyncio.Event 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancels background tasks and waits until each has ended; their outcome is not raised again."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # taken note of, so that nothing is said of it when the task is forgotten

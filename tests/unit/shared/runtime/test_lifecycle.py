@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from shared.runtime import lifecycle
 from shared.runtime.lifecycle import Lifecycle, cancel_and_wait, run_service
 
 
@@ -66,3 +67,23 @@ async def test_a_background_task_that_is_cancelled_at_the_end_is_no_failure() ->
         assert task.cancelled()
 
     assert await run_service("test", open_service, stop) == 0
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "CANCEL_AGAIN_SECONDS", 0.01)
+    swallowed = 0
+
+    async def deaf() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(deaf())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await cancel_and_wait(task)
+    assert (swallowed, task.cancelled()) == (2, True)

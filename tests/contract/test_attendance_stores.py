@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 import pytest
 
-from shared.domain.attendance import Coordinate, rfc3339
+from shared.domain.attendance import AttendanceEvent, Coordinate, rfc3339
 from shared.domain.devices import Direction, SiteSpan
 from shared.runtime.settings import MongoSettings
 from shared.stores.interfaces import (
@@ -264,6 +264,10 @@ async def test_pages_are_newest_first_and_none_is_given_twice_or_left_out(stores
         ({"sn": "a"}, [4, 1]),
         ({"person_id": "p"}, [4, 2]),
         ({"site_id": "s"}, [3, 2]),
+        ({"site_ids": ["s", "t", "u"]}, [5, 3, 2]),
+        ({"site_ids": ["t"], "person_id": "p"}, []),
+        ({"site_ids": ["u"]}, []),
+        ({"site_ids": ["s", "t"], "received_after_ms": 0}, [2, 3, 5]),
         ({"sn": "a", "person_id": "p"}, [4]),
         ({"from_ms": 2000, "to_ms": 4000}, [3, 2]),
         ({"sn": "a", "to_ms": 4000}, [1]),
@@ -280,6 +284,7 @@ async def test_a_page_has_what_the_query_names_from_inclusive_to_exclusive(
             make_event(record_time=2000, sn="b", person_id="p", site_id="s"),
             make_event(record_time=3000, sn="b", person_id="q", site_id="s"),
             make_event(record_time=4000, sn="a", person_id="p"),
+            make_event(record_time=5000, sn="c", person_id="q", site_id="t", received_at=rfc3339(RECEIVED_MS + 1)),
         ]
     )
     records = await attendance.page(msgspec.convert(members, AttendanceQuery))
@@ -339,3 +344,102 @@ async def test_rule_11_what_an_attendance_says_already_stays_and_other_devices_a
         assert (record.event.site_id, record.event.direction) == expected
     page = await attendance.page(AttendanceQuery(site_id="s1"))
     assert page == []
+
+
+# ── erasure (design rule 10) ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def sensitive_event(person_id: str = "1", **members: object) -> AttendanceEvent:
+    """An event that has all that is erased."""
+    values = {
+        "person_id": person_id,
+        "site_id": "s1",
+        "direction": Direction.IN,
+        "bit_type": 3,
+        "temperature": 36.7,
+        "coordinate": Coordinate(120.1, 30.2),
+        "qr_code_info": msgspec.Raw(b'{"code":"x"}'),
+        "health_info": msgspec.Raw(b'{"color":"green"}'),
+    } | members
+    return with_picture(make_event(**values))
+
+
+async def test_design_10_of_an_erased_attendance_the_row_stays_and_nothing_else(stores: Stores) -> None:
+    attendance, pictures = stores
+    event, other = sensitive_event(), sensitive_event("2")
+    for each in (event, other):
+        await pictures.add_many([picture_of(each.event_id)])
+        await pictures.add_details([details_of(each.event_id, "iris", '{"x":1}')])
+    await attendance.add_many([event, other])
+    await attendance.erase_person("1")
+    record = await attendance.find(event.event_id)
+    assert record is not None
+    assert (record.has_image, record.erased) == (False, True)
+    assert record.event == make_event(
+        person_id="1", event_id=event.event_id, site_id="s1", direction=Direction.IN, bit_type=3
+    )
+    assert await pictures.picture(event.event_id) is None
+    assert await pictures.extra([event.event_id, other.event_id]) == {other.event_id: '{"x":1}'}  # noqa: S610
+    kept = await attendance.find(other.event_id)
+    assert kept is not None
+    assert (kept.event, kept.has_image, kept.erased) == (other, True, False)
+    assert await pictures.picture(other.event_id) is not None
+
+
+async def test_design_10_a_replay_brings_nothing_back_that_was_erased(stores: Stores) -> None:
+    attendance, pictures = stores
+    with_both, without = sensitive_event(), sensitive_event(type=2)
+    await pictures.add_many([picture_of(with_both.event_id)])
+    await attendance.add_many([with_both, without])
+    await attendance.erase_person("1")
+    erased = [await attendance.find(event.event_id) for event in (with_both, without)]
+    for _ in range(2):
+        for event in (with_both, without):
+            # `without` never had a picture: a late one is not stored either
+            assert (await pictures.add_many([picture_of(event.event_id)])).new == 0
+            assert (await pictures.add_details([details_of(event.event_id, "iris", "{}")])).new == 0
+        assert (await attendance.add_many([with_both, without])).new == 0
+    for event, record in zip((with_both, without), erased, strict=True):
+        assert await attendance.find(event.event_id) == record
+        assert await pictures.picture(event.event_id) is None
+        assert await pictures.extra([event.event_id]) == {}  # noqa: S610
+
+
+async def test_erasing_who_never_passed_is_nothing(stores: Stores) -> None:
+    attendance, _ = stores
+    event = sensitive_event("2")
+    await attendance.add_many([event])
+    await attendance.erase_person("1")
+    record = await attendance.find(event.event_id)
+    assert record is not None
+    assert not record.erased
+
+
+@pytest.mark.parametrize("received_after_ms", [None, 0])
+async def test_pages_are_the_whole_list_in_its_order_without_large_objects(
+    stores: Stores, received_after_ms: int | None
+) -> None:
+    attendance, _ = stores
+    events = [
+        make_event(
+            sn="1388186" if number % 5 else "1388187",
+            record_time=1_763_999_990_000 + number // 3,
+            received_at=rfc3339(RECEIVED_MS - number // 4),
+            qr_code_info=msgspec.Raw(b'{"code":1}'),
+            health_info=msgspec.Raw(b'{"state":"green"}'),
+        )
+        for number in range(50)
+    ]
+    await attendance.add_many(events)
+    query = AttendanceQuery(sn="1388186", received_after_ms=received_after_ms, limit=7)
+    listed = await attendance.page(msgspec.structs.replace(query, limit=1000))
+    assert len(listed) == 40
+    pages = [page async for page in attendance.pages(query)]
+    assert [len(page) for page in pages] == [7, 7, 7, 7, 7, 5]
+    assert [record for page in pages for record in page] == [
+        msgspec.structs.replace(
+            record, event=msgspec.structs.replace(record.event, qr_code_info=None, health_info=None)
+        )
+        for record in listed
+    ]
+    assert [page async for page in attendance.pages(AttendanceQuery(sn="none"))] == []

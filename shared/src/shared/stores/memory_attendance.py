@@ -1,7 +1,7 @@
 """Attendances and pictures in dicts: for unit tests, and for reading how their stores must behave.
 `available = False` makes every call raise Unavailable."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
@@ -16,6 +16,8 @@ from shared.stores.interfaces import (
     StoredPicture,
 )
 
+ERASED_MEMBERS = ("image", "image_dropped", "temperature", "coordinate", "qr_code_info", "health_info")
+
 
 class MemoryAttendance:
     """`attendance` and `pictures`, which link to each other, behind their two interfaces."""
@@ -25,6 +27,8 @@ class MemoryAttendance:
         self.records: dict[str, AttendanceRecord] = {}
         self.pictures: dict[str, StoredPicture] = {}
         self.details: dict[str, StoredDetails] = {}
+        self.deleted_persons: set[str] = set()
+        """Whose attendances are erased, and stay so."""
         self.site_histories: dict[str, tuple[SiteSpan, ...]] = {}
         """Of the devices, by sn."""
         self.attendance_store = MemoryAttendanceStore(self)
@@ -39,9 +43,14 @@ class MemoryAttendance:
         """Marks the attendance of a stored picture, where both are stored."""
         record = self.records.get(event_id)
         picture = self.pictures.get(event_id)
-        if record is not None and picture is not None:
+        if record is not None and not record.erased and picture is not None:
             event = msgspec.structs.replace(record.event, image=picture.reference, image_dropped=None)
             self.records[event_id] = AttendanceRecord(event=event, has_image=True)
+
+    def is_erased(self, event_id: str) -> bool:
+        """Whether nothing may be stored beside the attendance any more."""
+        record = self.records.get(event_id)
+        return record is not None and record.erased
 
     def fill_in(self, event_id: str) -> None:
         """Gives an attendance the site and direction that it lacks and its device's history knows."""
@@ -51,7 +60,16 @@ class MemoryAttendance:
         filled = msgspec.structs.replace(
             event, site_id=event.site_id or site_id, direction=event.direction or direction
         )
-        self.records[event_id] = AttendanceRecord(event=filled, has_image=record.has_image)
+        self.records[event_id] = msgspec.structs.replace(record, event=filled)
+
+    def erase(self, event_id: str) -> None:
+        """Erases the attendance, and what is stored beside it, where it is of a deleted person."""
+        event = self.records[event_id].event
+        if event.person_id in self.deleted_persons:
+            row = msgspec.structs.replace(event, **dict.fromkeys(ERASED_MEMBERS))
+            self.records[event_id] = AttendanceRecord(event=row, has_image=False, erased=True)
+            self.pictures.pop(event_id, None)
+            self.details.pop(event_id, None)
 
 
 class MemoryAttendanceStore:
@@ -70,6 +88,7 @@ class MemoryAttendanceStore:
                 new += 1
             self._memory.link(event.event_id)
             self._memory.fill_in(event.event_id)
+            self._memory.erase(event.event_id)
         return Added(new=new)
 
     async def fill_in_site(self, sn: str, site_history: tuple[SiteSpan, ...]) -> None:
@@ -80,6 +99,13 @@ class MemoryAttendanceStore:
             if record.event.sn == sn:
                 self._memory.fill_in(event_id)
 
+    async def erase_person(self, person_id: str) -> None:
+        """As the interface says."""
+        self._memory.check_available()
+        self._memory.deleted_persons.add(person_id)
+        for event_id in self._memory.records:
+            self._memory.erase(event_id)
+
     async def find(self, event_id: str) -> AttendanceRecord | None:
         """As the interface says."""
         self._memory.check_available()
@@ -88,6 +114,17 @@ class MemoryAttendanceStore:
     async def page(self, query: AttendanceQuery) -> Sequence[AttendanceRecord]:
         """As the interface says."""
         self._memory.check_available()
+        return self._all(query)[: query.limit]
+
+    async def pages(self, query: AttendanceQuery) -> AsyncGenerator[Sequence[AttendanceRecord]]:
+        """As the interface says."""
+        self._memory.check_available()
+        found = self._all(query)
+        for start in range(0, len(found), query.limit):
+            self._memory.check_available()
+            yield [_without_objects(record) for record in found[start : start + query.limit]]
+
+    def _all(self, query: AttendanceQuery) -> list[AttendanceRecord]:
         as_received = query.received_after_ms is not None
 
         def place(record: AttendanceRecord) -> tuple[int, str]:
@@ -101,7 +138,12 @@ class MemoryAttendanceStore:
 
         found = [record for record in self._memory.records.values() if _matches(query, record.event)]
         found.sort(key=place, reverse=not as_received)
-        return [record for record in found if is_after(record)][: query.limit]
+        return [record for record in found if is_after(record)]
+
+
+def _without_objects(record: AttendanceRecord) -> AttendanceRecord:
+    event = msgspec.structs.replace(record.event, qr_code_info=None, health_info=None)
+    return msgspec.structs.replace(record, event=event)
 
 
 def _matches(query: AttendanceQuery, event: AttendanceEvent) -> bool:
@@ -109,6 +151,7 @@ def _matches(query: AttendanceQuery, event: AttendanceEvent) -> bool:
         query.sn in (None, event.sn)
         and query.person_id in (None, event.person_id)
         and query.site_id in (None, event.site_id)
+        and (query.site_ids is None or event.site_id in query.site_ids)
         and (query.from_ms is None or event.record_time >= query.from_ms)
         and (query.to_ms is None or event.record_time < query.to_ms)
         and (query.received_after_ms is None or parse_rfc3339(event.received_at) > query.received_after_ms)
@@ -126,6 +169,8 @@ class MemoryPictureStore:
         self._memory.check_available()
         new = 0
         for picture in pictures:
+            if self._memory.is_erased(picture.event_id):
+                continue
             new += picture.event_id not in self._memory.pictures
             self._memory.pictures.setdefault(picture.event_id, picture)
             self._memory.link(picture.event_id)
@@ -136,6 +181,8 @@ class MemoryPictureStore:
         self._memory.check_available()
         new = 0
         for item in details:
+            if self._memory.is_erased(item.event_id):
+                continue
             stored = self._memory.details.get(item.event_id)
             if stored is None:
                 self._memory.details[item.event_id] = item

@@ -1,6 +1,6 @@
 """`attendance`: one document an event, `_id` its computed id; the first stored wins for every member."""
 
-from collections.abc import Sequence, Set
+from collections.abc import AsyncGenerator, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from shared.domain.devices import Direction, SiteSpan
 from shared.stores.interfaces import Added, AttendanceQuery, AttendanceRecord
 from shared.stores.mongo.absent import add_absent
 from shared.stores.mongo.client import Database, Document, mongo_faults
+from shared.stores.mongo.erasure import erase_events, erase_person
 from shared.stores.mongo.image_links import (
     ATTENDANCE,
     image_document,
@@ -45,8 +46,8 @@ class MongoAttendanceStore:
         self._collection = database[COLLECTION]
 
     async def add_many(self, events: Sequence[AttendanceEvent]) -> Added:
-        """Adds those not there yet, links pictures already stored and fills in sites assigned meanwhile. Raises
-        Unavailable: do it all again."""
+        """Adds those not there yet, links pictures already stored, fills in sites assigned meanwhile and erases what is
+        of deleted persons. Raises Unavailable: do it all again."""
         # Most pictures come before their event: looked up first, they need no second write.
         stored = await stored_references(self._database, {event.event_id for event in events})
         outcome = await add_absent(
@@ -55,7 +56,9 @@ class MongoAttendanceStore:
         # A picture may have come between look-up and insert; and of those present already, an earlier attempt may
         # have ended between its insert and what follows.
         await self._link((outcome.new - stored.keys()) | outcome.present)
-        await fill_in_events(self._database, [event for event in events if event.event_id not in outcome.refused])
+        stored_events = [event for event in events if event.event_id not in outcome.refused]
+        await fill_in_events(self._database, stored_events)
+        await erase_events(self._database, stored_events)
         return Added(new=len(outcome.new), refused=outcome.refused)
 
     async def _link(self, event_ids: Set[str]) -> None:
@@ -67,6 +70,10 @@ class MongoAttendanceStore:
         """Gives the device's attendances the site and direction that they lack. Raises Unavailable."""
         await fill_in_device(self._database, sn, site_history)
 
+    async def erase_person(self, person_id: str) -> None:
+        """Erases what a deleted person's attendances have beyond their rows. Raises Unavailable: do it again."""
+        await erase_person(self._database, person_id)
+
     async def find(self, event_id: str) -> AttendanceRecord | None:
         """The attendance with this id. Raises Unavailable."""
         with mongo_faults():
@@ -75,10 +82,27 @@ class MongoAttendanceStore:
 
     async def page(self, query: AttendanceQuery) -> Sequence[AttendanceRecord]:
         """At most `limit` of those that the query names, after its cursor. Raises Unavailable."""
-        order = _NEWEST_FIRST if query.received_after_ms is None else _AS_RECEIVED
-        cursor = self._collection.find(_filter(query)).sort(order).limit(query.limit)
+        cursor = self._collection.find(_filter(query)).sort(_order(query)).limit(query.limit)
         with mongo_faults():
             return [_from_document(document) async for document in cursor]
+
+    async def pages(self, query: AttendanceQuery) -> AsyncGenerator[Sequence[AttendanceRecord]]:
+        """All that the query names, `limit` at a time. Raises Unavailable."""
+        left_out = {"qrCodeInfo": 0, "healthInfo": 0}
+        cursor = self._collection.find(_filter(query), left_out).sort(_order(query)).batch_size(query.limit)
+        try:
+            while True:
+                with mongo_faults():
+                    documents = await cursor.to_list(query.limit)
+                if not documents:
+                    return
+                yield [_from_document(document) for document in documents]
+        finally:
+            await cursor.close()
+
+
+def _order(query: AttendanceQuery) -> list[tuple[str, int]]:
+    return _NEWEST_FIRST if query.received_after_ms is None else _AS_RECEIVED
 
 
 def _filter(query: AttendanceQuery) -> Document:
@@ -86,6 +110,8 @@ def _filter(query: AttendanceQuery) -> Document:
     for member, value in (("sn", query.sn), ("personId", query.person_id), ("siteId", query.site_id)):
         if value is not None:
             conditions.append({member: value})
+    if query.site_ids is not None:
+        conditions.append({"siteId": {"$in": list(query.site_ids)}})
     if query.from_ms is not None:
         conditions.append({"recordTime": {"$gte": DatetimeMS(query.from_ms)}})
     if query.to_ms is not None:
@@ -154,7 +180,7 @@ def _from_document(document: Document) -> AttendanceRecord:
         image=image and PictureReference(image["sha256"], image["size"], image["contentType"]),
         image_dropped=document.get("imageDropped"),
     )
-    return AttendanceRecord(event=event, has_image=document["hasImage"])
+    return AttendanceRecord(event=event, has_image=document["hasImage"], erased=document.get("erased", False))
 
 
 def _milliseconds(value: datetime) -> int:

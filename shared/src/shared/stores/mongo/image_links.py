@@ -17,6 +17,9 @@ from shared.stores.mongo.client import Database, Document, mongo_faults
 ATTENDANCE = "attendance"
 PICTURES = "pictures"
 
+NOT_ERASED: Document = {"erased": {"$exists": False}}
+"""Of both collections: what was erased with its person stays so (erasure.py)."""
+
 _REFERENCE = {"sha256": 1, "size": 1, "contentType": 1}
 
 
@@ -36,7 +39,7 @@ async def without_image(database: Database, event_ids: Ids[str]) -> list[str]:
     """Those of the ids whose attendance is stored and says that no picture is."""
     if not event_ids:
         return []
-    query = {"_id": {"$in": list(event_ids)}, "hasImage": False}
+    query = {"_id": {"$in": list(event_ids)}, "hasImage": False, **NOT_ERASED}
     with mongo_faults():
         return [found["_id"] async for found in database[ATTENDANCE].find(query, {"_id": 1})]
 
@@ -47,7 +50,7 @@ async def mark_has_image(database: Database, references: Mapping[str, PictureRef
     if references:
         updates = [
             UpdateOne(
-                {"_id": event_id},
+                {"_id": event_id, **NOT_ERASED},
                 {"$set": {"hasImage": True, "image": image_document(reference)}, "$unset": {"imageDropped": ""}},
             )
             for event_id, reference in references.items()

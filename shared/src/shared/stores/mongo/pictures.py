@@ -13,6 +13,7 @@ from shared.stores.interfaces import Added, StoredDetails, StoredPicture
 from shared.stores.mongo.absent import add_absent
 from shared.stores.mongo.client import Database, Document, mongo_faults
 from shared.stores.mongo.image_links import (
+    NOT_ERASED,
     PICTURES,
     image_document,
     mark_has_image,
@@ -74,11 +75,12 @@ class MongoPictureStore:
 
     async def _set_where_absent(self, changes: Sequence[tuple[str, str, Document]]) -> int:
         """For each (event id, member, document): sets the document's members where the one named is absent, in
-        order, so that the first wins. Never inserts. Returns how many were set."""
+        order, so that the first wins. Never inserts, and brings nothing back that was erased. Returns how many were
+        set."""
         if not changes:
             return 0
         updates = [
-            UpdateOne({"_id": event_id, member: {"$exists": False}}, {"$set": _without_id(document)})
+            UpdateOne({"_id": event_id, member: {"$exists": False}, **NOT_ERASED}, {"$set": _without_id(document)})
             for event_id, member, document in changes
         ]
         with mongo_faults():

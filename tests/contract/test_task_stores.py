@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from opentelemetry.trace import SpanKind
 
 from shared.domain.control import PushCommand, TasksChanged
 from shared.domain.tasks import DEVICE, Failure, HistoryEntry, Outcome, TaskState
 from shared.protocol.apicodes import Apicode
+from shared.runtime.tracing import as_current
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import ControlStream, NewTask, PendingTasks, PushedTasks, TaskQuery, TaskStore
 from shared.stores.memory import MemoryControlStream
@@ -21,6 +23,7 @@ from shared.stores.redis.control_stream import RedisControlStream
 from shared.stores.redis.pending_tasks import RedisPendingTasks
 from shared.stores.redis.pushed_tasks import RedisPushedTasks
 from tests.support.session_values import NOW_MS
+from tests.support.spans import KeptSpans
 from tests.support.task_values import make_task
 
 A, B, C, D = "6541951958563696640", "6541951958563696641", "6541951958563696642", "6541951958563696643"
@@ -96,6 +99,28 @@ async def test_persons_that_a_task_does_not_name_are_none(tasks: TaskStore) -> N
     await add(tasks, A)
     assert await tasks.person_ids(A) is None
     assert await tasks.person_ids(B) is None
+    assert list(await tasks.person_ids_page(A, 0, 10)) == []
+    assert list(await tasks.person_ids_page(B, 0, 10)) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "numbers"),
+    [
+        (0, 10, range(10)),
+        (10, 10, range(10, 20)),
+        (20, 10, range(20, 25)),
+        (24, 1, [24]),
+        (25, 10, []),
+        (0, 100, range(25)),
+    ],
+)
+async def test_t8_part_of_the_named_persons_is_read_in_the_order_in_which_they_were_named(
+    tasks: TaskStore, start: int, length: int, numbers: list[int]
+) -> None:
+    # Not in the order of their ids, nor each once in it.
+    named = tuple(f"{number * 7 % 25:02}" for number in range(25))
+    await tasks.add_many([NewTask(task=make_task(A, named_persons=25), person_ids=named)])
+    assert list(await tasks.person_ids_page(A, start, length)) == [named[number] for number in numbers]
 
 
 async def test_an_id_that_is_taken_is_no_fault_of_the_callers_and_those_before_it_stand(tasks: TaskStore) -> None:
@@ -238,6 +263,22 @@ async def test_c1_a_push_is_told_after_the_index_knows_the_task(index: Index) ->
     push = PushCommand("1", A, "T_POST_DEVICE_PERSON", '{"excludeFields":"img"}')
     assert await index.pending.add_many({"1": [A], "2": [B]}, [push]) == 2
     assert await index.control.read(100) == [TasksChanged("1"), TasksChanged("2"), push]
+
+
+async def test_what_is_added_in_a_traced_request_is_told_with_its_trace_and_what_is_removed_is_not(
+    index: Index,
+) -> None:
+    with KeptSpans().tracing.start("a request", SpanKind.SERVER) as span, as_current(span):
+        await index.pending.add_many({"1": [A], "2": [B]}, [PushCommand("1", A, "T_CLEAR_DEVICE_PERSON")])
+        await index.pending.remove_many({"2": [B]})
+    await index.pending.add_many({"2": [B]})
+    assert await index.control.read(100) == [
+        TasksChanged("1", span.traceparent),
+        TasksChanged("2", span.traceparent),
+        PushCommand("1", A, "T_CLEAR_DEVICE_PERSON"),
+        TasksChanged("2"),
+        TasksChanged("2"),
+    ]
 
 
 async def test_an_sn_of_any_characters_is_told_as_it_is(index: Index) -> None:

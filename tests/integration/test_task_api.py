@@ -5,175 +5,42 @@ import itertools
 import json
 import os
 import signal
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 from shared.domain.control import TasksChanged
-from shared.domain.events import TASK_TOPIC
-from shared.domain.sealing import Sealer
 from shared.domain.sessions import TOKEN_LIFE_MS
-from shared.domain.tasks import HistoryEntry, Task, TaskState
-from shared.kafka.topics import ensure_topics
+from shared.domain.tasks import HistoryEntry, TaskState
 from shared.protocol.apicodes import Apicode
-from shared.runtime.lifecycle import Lifecycle
-from shared.runtime.settings import KafkaSettings, MongoSettings, RedisSettings, SealingSettings
-from shared.stores.interfaces import NewSession, NewTask
-from shared.stores.mongo.client import Database, open_mongo
-from shared.stores.mongo.indexes import make_indexes
-from shared.stores.mongo.tasks import MongoTaskStore
-from shared.stores.redis.client import device_token_key, open_redis, session_key
+from shared.runtime.settings import KafkaSettings, MongoSettings, RedisSettings
+from shared.stores.interfaces import NewTask
+from shared.stores.redis.client import CONTROL_STREAM_KEY, device_token_key, session_key
 from shared.stores.redis.control_stream import RedisControlStream
-from shared.stores.redis.ended import RedisEndedStore
-from shared.stores.redis.pending_tasks import RedisPendingTasks
-from shared.stores.redis.sessions import RedisSessionStore
-from stack.certificates import Certificates, load_certificates
 from stack.kafka_part import KafkaPart
 from stack.mongo_part import MongoPart
 from stack.ports import free_port
 from stack.redis_part import RedisPart
-from task_api.settings import TaskApiSettings
-from task_api.wiring import open_task_api
-from tests.support.session_values import make_session
 from tests.support.task_api import SECRET, SN, TOKEN, error_code, make_body, md5, read_answer
+from tests.support.task_api_platform import GET, SEALING_KEYS, Platform, open_platform
 from tests.support.task_values import make_task
-from tests.support.topics import read_topic
 from tests.support.waiting import eventually
 from tests.unit.task_api.test_device_endpoint import FAULTS
 
-SEALING_KEYS = "k1:" + "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
-GET, UPDATE = "T_GET_TASKS", "T_UPDATE_TASKS_STATUS"
 A, B, C, D = (str(6_541_951_958_563_696_640 + number) for number in range(4))
 
 _sns = itertools.count(1)
-
-
-class Platform:
-    """The parts around task-api, as the other services use them, and a way to start it."""
-
-    def __init__(
-        self,
-        redis: Redis,
-        database: Database,
-        redis_settings: RedisSettings,
-        mongo_settings: MongoSettings,
-        kafka: KafkaSettings,
-        certificates: Certificates,
-    ) -> None:
-        self.redis = redis
-        self.redis_settings = redis_settings
-        self.mongo_settings = mongo_settings
-        self.kafka = kafka
-        self.tasks = MongoTaskStore(database)
-        self.pending = RedisPendingTasks(redis)
-        self.sessions = RedisSessionStore(redis)
-        self.ended = RedisEndedStore(redis)
-        self.certificates = certificates
-        self._tls = ssl.create_default_context(cafile=str(certificates.ca))
-
-    def environment(self, **settings: object) -> dict[str, object]:
-        """Settings that make the background work quick to watch."""
-        return {
-            "port": free_port(),
-            "admin_port": 0,
-            "notice_seconds": 0,
-            "tls_cert_file": str(self.certificates.certificate),
-            "tls_key_file": str(self.certificates.key),
-            "index_check_seconds": 0.1,
-            "expiry_seconds": 0.1,
-            "outbox_seconds": 0.05,
-            "kafka_deadline_seconds": 20,  # a batch that is given up may land all the same, and be counted twice
-            **settings,
-        }
-
-    @asynccontextmanager
-    async def running(self, **settings: object) -> AsyncIterator["Client"]:
-        """A service process's worth of it, in this process."""
-        values = self.environment(**settings)
-        opened = open_task_api(
-            TaskApiSettings.model_validate(values),
-            self.mongo_settings,
-            self.redis_settings,
-            self.kafka,
-            SealingSettings(keys=SEALING_KEYS),
-        )
-        connector = aiohttp.TCPConnector(ssl=self._tls)
-        base = f"https://127.0.0.1:{values['port']}"
-        async with opened(Lifecycle()), aiohttp.ClientSession(base, connector=connector) as http:
-            yield Client(http)
-
-    async def open_session(self, sn: str = SN, token: str = TOKEN, access_id: str = "a1") -> None:
-        """What session does at a C_AUTH."""
-        sealer = Sealer(SealingSettings(keys=SEALING_KEYS).parsed())
-        session = make_session(token, sn, access_id=access_id, sealed_secret=sealer.seal(SECRET, access_id))
-        await self.sessions.open_many([NewSession(session=session, sign=f"sign of {token}", replay_window_ms=1)])
-
-    async def add(self, *tasks: Task) -> None:
-        """What console does: MongoDB first, then the index."""
-        await self.tasks.add_many([NewTask(task=task) for task in tasks])
-        for task in tasks:
-            await self.pending.add_many({task.sn: [task.task_id]})
-
-    async def state(self, task_id: str) -> TaskState:
-        """As stored."""
-        return (await self.tasks.find([task_id]))[task_id].state
-
-    async def listed(self, sn: str = SN) -> list[str]:
-        """What a heartbeat would list."""
-        return list((await self.pending.oldest([sn], 50))[0])
-
-    async def events_of(self, sn: str) -> list[tuple[str, str]]:
-        """(ce_id, state) of the device's task events, in the order of the topic."""
-        records = await read_topic(self.kafka, TASK_TOPIC)
-        return [
-            (dict(record.headers)["ce_id"].decode(), json.loads(record.value or b"")["state"])
-            for record in records
-            if record.key == sn.encode()
-        ]
-
-
-class Client:
-    """What a terminal sees."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self.http = http
-
-    async def ask(self, body: bytes) -> bytes:
-        """Any request; the answer is HTTP 200 with JSON, whatever it says (E5)."""
-        async with self.http.post("/api/device", data=body) as answer:
-            assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-            return await answer.read()
-
-    async def get(self, *task_ids: str, **changes: Any) -> list[dict[str, str]]:
-        """T_GET_TASKS that succeeds, its signature verified."""
-        answer = read_answer(await self.ask(make_body(GET, {"taskids": list(task_ids)}, **changes)))
-        assert answer["success"], answer
-        return list(answer["response"]["tasks"])
-
-    async def report(self, *reports: dict[str, object], **changes: Any) -> str:
-        """The error code of T_UPDATE_TASKS_STATUS, "" for success; its signature verified."""
-        return error_code(read_answer(await self.ask(make_body(UPDATE, {"task": list(reports)}, **changes))))
 
 
 @pytest.fixture
 async def platform(
     redis_settings: RedisSettings, mongo_settings: MongoSettings, kafka_settings: KafkaSettings, tmp_path: Path
 ) -> AsyncIterator[Platform]:
-    certificates = load_certificates(tmp_path)
-    async with open_redis(redis_settings) as redis, open_mongo(mongo_settings, "test") as database:
-        await make_indexes(database)
-        await ensure_topics(kafka_settings, 60)
-        platform = Platform(redis, database, redis_settings, mongo_settings, kafka_settings, certificates)
-        await platform.open_session()
+    async with open_platform(redis_settings, mongo_settings, kafka_settings, tmp_path) as platform:
         yield platform
 
 
@@ -219,6 +86,27 @@ async def test_t1_what_is_ended_answers_401_02_within_a_second(platform: Platfor
 
         await eventually(refused, 1)
         assert time.monotonic() - began < 1
+        await platform.redis.flushall()
+        await asyncio.sleep(1)  # the control stream was missed by now
+        assert await refused()
+
+
+@pytest.mark.parametrize("lost", ["trimmed", "gone"])
+async def test_design_4_after_the_control_stream_was_lost_a_revocation_is_obeyed_within_a_second(
+    platform: Platform, lost: str
+) -> None:
+    async with platform.running() as client:
+        assert await client.get(A) == []
+        if lost == "trimmed":
+            await platform.redis.xtrim(CONTROL_STREAM_KEY, maxlen=0, approximate=False)
+        else:
+            await platform.redis.delete(CONTROL_STREAM_KEY)
+        await platform.ended.end_credential("a1")
+
+        async def refused() -> bool:
+            return error_code(read_answer(await client.ask(make_body(GET, {"taskids": [A]})))) == "401_02"
+
+        await eventually(refused, 1)
 
 
 async def test_t1_an_accepted_request_prolongs_the_token(platform: Platform) -> None:

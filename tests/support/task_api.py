@@ -10,20 +10,29 @@ from typing import Any
 import aiohttp
 
 from shared.domain.control import ControlEntry
+from shared.domain.links import Links
+from shared.domain.persons import NewPerson
 from shared.domain.sealing import Sealer
 from shared.domain.tasks import DEVICE, HistoryEntry, Task, TaskState
+from shared.protocol.apicodes import Apicode
 from shared.runtime.clock import ManualClock
+from shared.stores.control_reader import ControlReader
+from shared.stores.ended_view import EndedView
 from shared.stores.interfaces import NewSession, NewTask
-from shared.stores.memory import MemoryControlStream, MemoryEndedStore, MemorySessionStore
+from shared.stores.memory import MemoryControlStream, MemoryDeviceStore, MemoryEndedStore, MemorySessionStore
+from shared.stores.memory_firmware import MemoryFirmwareStore
+from shared.stores.memory_persons import MemoryFaceStore, MemoryPersonStore
+from shared.stores.memory_rosters import MemoryRosterMarks, MemoryRosterStore
 from shared.stores.memory_tasks import MemoryLock, MemoryPendingTasks, MemoryTaskStore
 from task_api.app import create_app
 from task_api.device_endpoint import DeviceEndpoint
-from task_api.ended_view import EndedView
+from task_api.downloads import Downloads
 from task_api.interfaces.interface import Parts
 from task_api.metrics import TaskApiMetrics
 from task_api.sessions import Sessions
 from task_api.settings import TaskApiSettings
 from tests.support.session_values import NOW_MS, make_session
+from tests.support.task_values import make_task
 
 SN = "1388186"
 TOKEN = "696e8019b6fe4dbcb7e5ced91a1c771c"
@@ -104,12 +113,29 @@ class TaskApi:
         self.lock = MemoryLock()
         self.metrics = TaskApiMetrics()
         self.sealer = Sealer({"k1": b"0" * 32})
-        self.ended = EndedView(self.control, self.ended_store, self.clock, GRACE_MS)
-        self.sessions = Sessions(self.session_store, self.ended, self.sealer)
+        view = EndedView(GRACE_MS)
+        self.ended = ControlReader(self.control, self.ended_store, view, self.clock)
+        self.sessions = Sessions(self.session_store, view, self.sealer, self.clock)
         self.settings = settings or TaskApiSettings()
-        parts = Parts(self.tasks, self.pending)
+        self.persons = MemoryPersonStore()
+        self.links = Links({"k1": b"1" * 32}, "https://devices.example")
+        self.devices = MemoryDeviceStore()
+        self.rosters = MemoryRosterStore()
+        self.roster_marks = MemoryRosterMarks(self.rosters, self.devices, self.clock)
+        parts = Parts(
+            tasks=self.tasks,
+            pending=self.pending,
+            persons=self.persons,
+            devices=self.devices,
+            rosters=self.rosters,
+            roster_marks=self.roster_marks,
+            links=self.links,
+        )
         self.endpoint = DeviceEndpoint(self.settings, self.sessions, parts, self.clock, self.metrics)
-        self.app = create_app(self.settings, self.endpoint, self.metrics)
+        self.faces = MemoryFaceStore()
+        self.firmware = MemoryFirmwareStore()
+        self.downloads = Downloads(self.links, self.faces, self.firmware, self.clock, self.metrics, self.settings)
+        self.app = create_app(self.settings, self.endpoint, self.downloads, self.metrics)
 
     async def begin(self, *, sn: str = SN, token: str = TOKEN, secret: str = SECRET, **changes: object) -> None:
         """Opens a device's session; the control stream is read from here on."""
@@ -124,6 +150,18 @@ class TaskApi:
         for task in tasks:
             await self.pending.add_many({task.sn: [task.task_id]})
         await self.told.read(1)
+
+    async def add_naming(self, task_id: str, apicode: Apicode, *person_ids: str) -> None:
+        """Stores a task that names persons."""
+        task = make_task(task_id, SN, apicode=apicode, named_persons=len(person_ids))
+        await self.tasks.add_many([NewTask(task=task, person_ids=person_ids)])
+
+    async def put_person(self, person_id: str, name: str = "张三", *, face: bool = False) -> None:
+        """A person, with or without a face."""
+        new = NewPerson(person_id=person_id, name=name, site_ids=("s1",), idcard_no=None, phone=None, hashes=())
+        await self.persons.put_many([new], NOW_MS)
+        if face:
+            await self.persons.set_face(person_id, "a" * 64, 1000, NOW_MS)
 
     async def end(self, task_id: str, state: TaskState = TaskState.DONE) -> None:
         """Ends a task without telling the index."""

@@ -10,17 +10,18 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from shared.domain.sessions import TOKEN_LIFE_MS, Session
-from shared.domain.tasks import Task
+from shared.domain.tasks import Task, TaskState
 from shared.protocol.apicodes import HTTPS_APICODES, Apicode
 from shared.protocol.signatures import SignForm
+from shared.stores.interfaces import NewSession
 from task_api.settings import TaskApiSettings
-from tests.support.session_values import NOW_MS
+from tests.support.session_values import NOW_MS, make_session
 from tests.support.task_api import GRACE_MS, SECRET, SN, TOKEN, TaskApi, error_code, make_body, md5, read_answer
 from tests.support.task_values import TASK_ID, make_task
 
 GET = "T_GET_TASKS"
 ASKED = {"taskids": [TASK_ID]}
-SERVED = frozenset((Apicode.T_GET_TASKS, Apicode.T_UPDATE_TASKS_STATUS))
+WITHOUT_TASK = frozenset((Apicode.T_GET_TASKS, Apicode.T_UPDATE_TASKS_STATUS))
 
 
 @pytest.fixture
@@ -80,6 +81,45 @@ async def test_e1_an_ended_session_is_401_02_before_param_and_sign_are_looked_at
     answer = read_answer(await api.endpoint.answer(make_body(GET, "[", sign=WRONG_SIGN)))
     assert error_code(answer) == "401_02"
     assert error_code(await ask(api, make_body(GET, "[", sn="1388187", sign=WRONG_SIGN))) == "400_04"
+
+
+async def open_session(api: TaskApi, sn: str, token: str) -> None:
+    """Of a further device of the same vendor."""
+    session = make_session(token, sn, sealed_secret=api.sealer.seal(SECRET, "a1"))
+    await api.session_store.open_many([NewSession(session=session, sign=token, replay_window_ms=1)])
+
+
+async def test_t1_a_session_that_was_refused_stays_401_02_after_redis_lost_its_token_until_it_must_have_expired(
+    api: TaskApi,
+) -> None:
+    await api.begin()
+    await open_session(api, "1388187", "e" * 32)
+    await api.ended_store.end_credential("a1")
+    await api.ended.read_once()
+    assert error_code(await ask(api, make_body(GET, ASKED))) == "401_02"
+    api.session_store._sessions.clear()
+    api.ended_store.flush()
+    api.control.lose()
+    await api.ended.read_once()
+    assert error_code(read_answer(await api.endpoint.answer(make_body(GET, ASKED)))) == "401_02"
+    assert error_code(await ask(api, make_body(GET, ASKED, sn="1388187"))) == "400_04"
+    assert error_code(await ask(api, make_body(GET, ASKED, sn="1388187", token="e" * 32))) == "401_01"
+    api.clock.advance(TOKEN_LIFE_MS / 1000)
+    await api.ended.read_once()
+    assert error_code(await ask(api, make_body(GET, ASKED))) == "401_01"
+
+
+async def test_design_7_remembered_refusals_are_bounded(api: TaskApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("task_api.sessions.REFUSED_KEPT", 1)
+    await api.begin()
+    await open_session(api, "1388187", "e" * 32)
+    bodies = [make_body(GET, ASKED), make_body(GET, ASKED, sn="1388187", token="e" * 32)]
+    await api.ended_store.end_credential("a1")
+    await api.ended.read_once()
+    for body in bodies:
+        assert error_code(await ask(api, body)) == "401_02"
+    api.session_store._sessions.clear()
+    assert [error_code(await ask(api, body)) for body in bodies] == ["401_01", "401_02"]
 
 
 async def test_e1_a_token_that_expired_is_401_01(api: TaskApi) -> None:
@@ -268,35 +308,42 @@ async def test_t6_what_can_be_no_id_is_an_unknown_id_and_not_looked_for(
     assert set(looked_for) == {TASK_ID}
 
 
-# ── interfaces that have no handler, and T12 ──────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("apicode", sorted(HTTPS_APICODES - SERVED))
-async def test_an_interface_without_handler_is_our_fault_and_signed_with_the_taskid(
-    api: TaskApi, apicode: Apicode
-) -> None:
+async def test_t5_a_task_whose_time_is_over_is_not_given_though_nobody_has_ended_it_yet(api: TaskApi) -> None:
     await api.begin()
-    await api.add(make_task(apicode=apicode))
-    answer = read_answer(await api.endpoint.answer(make_body(apicode, task_id=TASK_ID)), task_id=TASK_ID)
-    assert error_code(answer) == "500_01"
-    assert (await api.task(TASK_ID)).state == "pending"
+    await api.add(make_task(expires_at_ms=NOW_MS))
+    assert read_answer(await api.endpoint.answer(make_body(GET, ASKED)))["response"] == {"tasks": []}
+    assert (await api.task(TASK_ID)).state is TaskState.PENDING
 
 
-@pytest.mark.parametrize("wrong", ["unknown", "foreign", "ended", "other apicode", "missing"])
-async def test_t12_a_call_that_names_a_wrong_task_is_400_02(api: TaskApi, wrong: str) -> None:
+# ── T12 ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("wrong", ["unknown", "foreign", "ended", "overdue", "other apicode", "missing"])
+@pytest.mark.parametrize("apicode", sorted(HTTPS_APICODES - WITHOUT_TASK))
+async def test_t12_a_call_that_names_a_wrong_task_is_400_02_before_its_param_is_read(
+    api: TaskApi, apicode: Apicode, wrong: str
+) -> None:
     await api.begin()
     if wrong != "unknown":
         sn = "1388187" if wrong == "foreign" else SN
-        apicode = Apicode.T_DEL_DEVICE_PERSON if wrong == "other apicode" else Apicode.T_SEND_PERSON
-        await api.add(make_task(sn=sn, apicode=apicode))
+        others = {Apicode.T_DEL_DEVICE_PERSON: Apicode.T_CLEAR_DEVICE_PERSON}
+        other = others.get(apicode, Apicode.T_DEL_DEVICE_PERSON)
+        await api.add(
+            make_task(
+                sn=sn,
+                apicode=other if wrong == "other apicode" else apicode,
+                expires_at_ms=NOW_MS if wrong == "overdue" else NOW_MS + 1,
+            )
+        )
     if wrong == "ended":
         await api.end(TASK_ID)
     task_id = None if wrong == "missing" else TASK_ID
-    body = make_body("T_SEND_PERSON", {"currentPage": 1}, task_id=task_id)
-    assert error_code(read_answer(await api.endpoint.answer(body), task_id=task_id or "")) == "400_02"
+    answer = read_answer(await api.endpoint.answer(make_body(apicode, task_id=task_id)), task_id=task_id or "")
+    assert error_code(answer) == "400_02"
+    assert "taskid" in answer["error"]["errmsg"]
 
 
-@pytest.mark.parametrize("apicode", sorted(SERVED))
+@pytest.mark.parametrize("apicode", sorted(WITHOUT_TASK))
 async def test_design_7_more_ids_than_one_request_may_name_are_400_02(api: TaskApi, apicode: Apicode) -> None:
     await api.begin()
     ids = [str(number) for number in range(1001)]

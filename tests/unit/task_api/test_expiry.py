@@ -13,7 +13,7 @@ IDS = [str(6_541_951_958_563_696_640 + number) for number in range(5)]
 
 
 def expiry_of(api: TaskApi) -> Expiry:
-    return Expiry(api.tasks, api.pending, api.lock, api.clock, api.metrics)
+    return Expiry(api.tasks, api.pending, api.roster_marks, api.lock, api.clock, api.metrics)
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ async def test_t5_what_is_overdue_expires_and_the_rest_goes_on(
     last = (await api.task(IDS[0])).history[-1]
     assert (last.at_ms, last.actor, last.reason) == (NOW_MS + 2000, "platform", "expiresAt passed")
     assert api.metrics.expired == 3
+    assert list(await api.rosters.due(NOW_MS + 2000, 9)) == [SN]
 
 
 async def test_t7_a_task_that_its_device_ended_first_does_not_expire(api: TaskApi) -> None:

@@ -15,7 +15,7 @@ from shared.runtime.device_spans import describe_request, known_apicode
 from shared.runtime.telemetry_names import DEVICE_SPAN
 from shared.runtime.tracing import current_span
 from shared.runtime.unavailable import Unavailable
-from task_api.interfaces.interface import Parts, TaskCall, named_task
+from task_api.interfaces.interface import Parts, TaskCall
 from task_api.interfaces.table import HANDLERS
 from task_api.metrics import SUCCESS, TaskApiMetrics
 from task_api.sessions import KnownSession, Sessions
@@ -85,7 +85,7 @@ class DeviceEndpoint:
         verified = verify_task_request(request, None if known is None else self._sessions.facts(known))
         if known is None:
             raise AssertionError("a request without a session was verified")
-        handler = HANDLERS.get(request.apicode, _serve_nothing)
+        handler = HANDLERS[request.apicode]
         response = await handler(TaskCall(request, verified.param, self._clock.now_ms()), self._parts)
         await self._sessions.accepted(known.session, verified.form)
         return response
@@ -108,9 +108,3 @@ class DeviceEndpoint:
     def _not_received(self, detail: str) -> Response:
         answer = self._refused(None, ProtocolError(ErrorCode.SYSTEM, detail), None)
         return Response(answer, media_type="application/json", headers={"Connection": "close"})
-
-
-async def _serve_nothing(call: TaskCall, parts: Parts) -> str | None:
-    """For an interface that has no handler: what the request names is judged (T12), then it is our fault."""
-    await named_task(call.request, parts.tasks)
-    raise ProtocolError(ErrorCode.SYSTEM, "this interface is not served yet")

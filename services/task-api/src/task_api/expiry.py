@@ -1,8 +1,10 @@
 """Ends tasks whose time has passed (T5: expired)."""
 
+from shared.domain.rosters import ROSTER_APICODES
 from shared.domain.tasks import PLATFORM, HistoryEntry, TaskState
 from shared.runtime.clock import Clock
 from shared.stores.interfaces import Lock, PendingTasks, TaskStore
+from shared.stores.person_interfaces import RosterMarks
 from task_api.metrics import TaskApiMetrics
 
 PAGE = 500
@@ -12,10 +14,17 @@ class Expiry:
     """Looks for open tasks whose expiresAt has come."""
 
     def __init__(
-        self, tasks: TaskStore, pending: PendingTasks, lock: Lock, clock: Clock, metrics: TaskApiMetrics
+        self,
+        tasks: TaskStore,
+        pending: PendingTasks,
+        marks: RosterMarks,
+        lock: Lock,
+        clock: Clock,
+        metrics: TaskApiMetrics,
     ) -> None:
         self._tasks = tasks
         self._pending = pending
+        self._marks = marks
         self._lock = lock
         self._clock = clock
         self._metrics = metrics
@@ -34,5 +43,6 @@ class Expiry:
             await self._pending.remove_many(by_sn)
             entry = HistoryEntry(at_ms=now_ms, state=TaskState.EXPIRED, actor=PLATFORM, reason="expiresAt passed")
             self._metrics.expired += await self._tasks.change([task.task_id for task in overdue], entry)
+            await self._marks.mark_devices({task.sn for task in overdue if task.apicode in ROSTER_APICODES})
             if len(overdue) < PAGE or not await self._lock.hold():
                 return

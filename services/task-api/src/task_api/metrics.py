@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fastapi.telemetry import TelemetryConfig
 
+from shared.domain.links import FileKind
 from shared.protocol.errors import ErrorCode
 from shared.runtime.metrics import ProcessMetrics
 
@@ -21,12 +22,19 @@ class TaskApiMetrics:
         self.index_additions = 0
         self.expired = 0
         self.relayed = 0
+        self.downloads = {kind.value: 0 for kind in FileKind}
+        """Faces and packages sent whole or in part, as they were asked for."""
+        self.refused_downloads = 0
         process = self.process
         process.counter_by("task_api_answers", "outcome", "Answers to devices, by outcome", self.answers)
         process.counter("task_api_index_rebuilds", "Rebuilds of the pending index", lambda: self.index_rebuilds)
         process.counter("task_api_index_additions", "Tasks that the pending index lacked", lambda: self.index_additions)
         process.counter("task_api_expired_tasks", "Tasks that expired", lambda: self.expired)
         process.counter("task_api_relayed_events", "Task events acknowledged by Kafka", lambda: self.relayed)
+        process.counter_by("task_api_downloads", "kind", "Faces and packages that were downloaded", self.downloads)
+        process.counter(
+            "task_api_refused_downloads", "Downloads whose turn did not come in time", lambda: self.refused_downloads
+        )
 
     @property
     def of_requests(self) -> TelemetryConfig:

@@ -19,6 +19,9 @@ class TaskApiSettings(Settings):
         None, description="PEM file of the certificate chain; without one HTTP is served, for a proxy that ends TLS"
     )
     tls_key_file: str | None = Field(None, description="PEM file of the certificate's key")
+    public_base_url: str = Field(
+        "https://127.0.0.1:8443", description="How terminals reach this service; the links that they are given begin so"
+    )
     admin_host: str = Field("127.0.0.1", description="Address of the admin port")
     admin_port: int = Field(9104, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics; 0: a free one")
     notice_seconds: float = Field(
@@ -32,6 +35,10 @@ class TaskApiSettings(Settings):
     request_deadline_seconds: float = Field(
         5, gt=0, description="How long carrying out a request may take; then 500_01"
     )
+    max_downloads: int = Field(
+        64, gt=0, description="Faces being downloaded at once, and as many packages; more wait (design rule 7)"
+    )
+    download_wait_seconds: float = Field(10, gt=0, description="How long a download waits for its turn; then 503")
     redis_grace_seconds: float = Field(
         60, gt=0, description="How long sessions are judged while the control stream cannot be read (design rule 3)"
     )

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from shared.domain.events import TASK_TOPIC
+from shared.domain.links import Links
 from shared.domain.sealing import Sealer
 from shared.kafka.producer import open_producer
 from shared.runtime.admin import open_admin
@@ -15,7 +16,15 @@ from shared.runtime.telemetry import open_telemetry
 from shared.runtime.unavailable import Unavailable
 from shared.runtime.web import open_web
 from shared.runtime.web_tracing import TracedRequests
+from shared.stores.background import LOCK_LIFE_MS, repeat_under_lock
+from shared.stores.control_reader import ControlReader
+from shared.stores.ended_view import EndedView
 from shared.stores.mongo.client import open_mongo
+from shared.stores.mongo.devices import MongoDeviceStore
+from shared.stores.mongo.faces import MongoFaceStore
+from shared.stores.mongo.firmware import MongoFirmwareStore
+from shared.stores.mongo.persons import MongoPersonStore
+from shared.stores.mongo.rosters import MongoRosterMarks, MongoRosterStore
 from shared.stores.mongo.tasks import MongoTaskStore
 from shared.stores.redis.client import open_redis
 from shared.stores.redis.control_stream import RedisControlStream
@@ -25,9 +34,8 @@ from shared.stores.redis.pending_tasks import RedisPendingTasks
 from shared.stores.redis.pushed_tasks import RedisPushedTasks
 from shared.stores.redis.sessions import RedisSessionStore
 from task_api.app import create_app
-from task_api.background import LOCK_LIFE_MS, repeat_under_lock
 from task_api.device_endpoint import DeviceEndpoint
-from task_api.ended_view import EndedView
+from task_api.downloads import Downloads
 from task_api.expiry import Expiry
 from task_api.index_rebuilder import IndexRebuilder
 from task_api.interfaces.interface import Parts
@@ -65,26 +73,40 @@ def open_task_api(
             tasks, pending = MongoTaskStore(database), RedisPendingTasks(redis)
 
             stream = RedisControlStream(redis)
-            ended = EndedView(stream, RedisEndedStore(redis), clock, int(settings.redis_grace_seconds * 1000))
-            metrics.observe_control_stream(lambda: ended.losses, lambda: stream.malformed)
-            sessions = Sessions(RedisSessionStore(redis), ended, Sealer(sealing.parsed()))
-            endpoint = DeviceEndpoint(settings, sessions, Parts(tasks, pending), clock, metrics)
+            ended = EndedView(int(settings.redis_grace_seconds * 1000))
+            control = ControlReader(stream, RedisEndedStore(redis), ended, clock)
+            metrics.observe_control_stream(lambda: control.losses, lambda: stream.malformed)
+            sessions = Sessions(RedisSessionStore(redis), ended, Sealer(sealing.parsed()), clock)
+            devices = MongoDeviceStore(database)
+            parts = Parts(
+                tasks=tasks,
+                pending=pending,
+                persons=MongoPersonStore(database),
+                devices=devices,
+                rosters=MongoRosterStore(database),
+                roster_marks=MongoRosterMarks(database, devices, clock),
+                links=Links(sealing.parsed(), settings.public_base_url.rstrip("/")),
+            )
+            endpoint = DeviceEndpoint(settings, sessions, parts, clock, metrics)
+            downloads = Downloads(
+                parts.links, MongoFaceStore(database), MongoFirmwareStore(database), clock, metrics, settings
+            )
 
             index_lock = RedisLock(redis, "task-index", LOCK_LIFE_MS)
             expiry_lock = RedisLock(redis, "task-expiry", LOCK_LIFE_MS)
             outbox_lock = RedisLock(redis, "task-outbox", LOCK_LIFE_MS)
             rebuilder = IndexRebuilder(tasks, pending, index_lock, clock, metrics, settings.index_heal_seconds)
-            expiry = Expiry(tasks, pending, expiry_lock, clock, metrics)
+            expiry = Expiry(tasks, pending, parts.roster_marks, expiry_lock, clock, metrics)
             push_lock = RedisLock(redis, "task-pushes", LOCK_LIFE_MS)
             push_marks = PushMarks(tasks, RedisPushedTasks(redis), push_lock, clock)
             outbox = Outbox(tasks, producer, outbox_lock, metrics, tracing)
             # Once before the listener, so that the first requests need not be told to come again.
             try:
-                await ended.read_once()
+                await control.read_once()
             except Unavailable as error:
                 log.warning("starting without the control stream: %s", error)
             background = {
-                "control-reader": ended.run(),
+                "control-reader": control.run(),
                 "index-rebuilder": repeat_under_lock(
                     "index-rebuilder", index_lock, rebuilder.work, settings.index_check_seconds
                 ),
@@ -98,7 +120,7 @@ def open_task_api(
             admin_port = await stack.enter_async_context(
                 open_admin(lifecycle, settings.admin_host, settings.admin_port, metrics.process.registry)
             )
-            app = create_app(settings, endpoint, metrics)
+            app = create_app(settings, endpoint, downloads, metrics)
             port = await stack.enter_async_context(
                 open_web(
                     lifecycle,

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from shared.domain.firmware import FirmwareReference
+from shared.domain.links import FileKind, Links
 from shared.protocol.apicodes import Apicode
 
 
@@ -58,7 +60,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     state: TaskState
     actor: str
-    """DEVICE, PLATFORM, or an operator's name."""
+    """DEVICE, PLATFORM, PLANNER, or an operator's name."""
     reason: str | None = None
     traceparent: str | None = None
     """Of the request that made the change, where it is traced; the first entry's is the trace of the task."""
@@ -66,6 +68,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 DEVICE = "device"
 PLATFORM = "platform"
+PLANNER = "planner"
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -97,6 +100,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """T_POST_DEVICE_PERSON: fields that the device leaves out of its report."""
     named_persons: int | None = None
     """How many persons it names; None where it is not about persons that are named."""
+    firmware: FirmwareReference | None = None
+    """T_UPDATE_DEVICE_VERSION: the package."""
     history: tuple[HistoryEntry, ...]
     """Oldest first, never empty: the first entry is its making."""
     outcome: Outcome = Outcome()
@@ -111,6 +116,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         """False once it has ended."""
         return self.state in OPEN_STATES
 
+    def is_open_at(self, now_ms: int) -> bool:
+        """False also where its time is over and nobody has ended it yet: no device is given it any more."""
+        return self.is_open and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
+
 
 def made_task(
     task_id: str,
@@ -123,6 +132,7 @@ def made_task(
     expires_at_ms: int | None = None,
     exclude_fields: tuple[str, ...] = (),
     named_persons: int | None = None,
+    firmware: FirmwareReference | None = None,
     traceparent: str | None = None,
 ) -> Task:
     """A new task, pending."""
@@ -134,17 +144,35 @@ def made_task(
         expires_at_ms=expires_at_ms,
         exclude_fields=exclude_fields,
         named_persons=named_persons,
+        firmware=firmware,
         history=(HistoryEntry(at_ms=at_ms, state=TaskState.PENDING, actor=actor, traceparent=traceparent),),
     )
 
 
-def task_param(task: Task) -> str | None:
-    """The task's param as compact JSON text, an object; None where there is nothing to say (T6, C1)."""
+def task_param(task: Task, links: Links, now_ms: int) -> str | None:
+    """The task's param as compact JSON text, an object; None where there is nothing to say (T6, T10, C1)."""
     if task.apicode is Apicode.T_POST_DEVICE_PERSON and task.exclude_fields:
         # The table types it as String (3.1.3): the names in one text, as a terminal built from the tables reads it.
-        members = {"excludeFields": ",".join(task.exclude_fields)}
-        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+        return _compact({"excludeFields": ",".join(task.exclude_fields)})
+    if task.firmware is not None:
+        return package_text(task.firmware, links, now_ms)
     return None
+
+
+def package_text(firmware: FirmwareReference, links: Links, now_ms: int) -> str:
+    """What a device is told of a package, as compact JSON text, an object (3.7, T10)."""
+    return _compact(
+        {
+            "version": firmware.version,
+            "size": firmware.size,
+            "downloadUrl": links.url(FileKind.FIRMWARE, firmware.firmware_id, now_ms),
+            "sha256": firmware.sha256,
+        }
+    )
+
+
+def _compact(members: Mapping[str, str | int]) -> str:
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
 # ── ids ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,11 +19,16 @@ HEAD_SECONDS = 10.0
 MAX_HEAD_BYTES = 64 * 1024
 """How long a request's head may take, and how large it may grow (design rule 7): uvicorn bounds neither."""
 
+UNREAD_SECONDS = 30.0
+"""How long a peer may leave what is buffered for it unread (64 KiB, and the kernel's own) before it is dropped: an
+answer that streams waits for it, and would for ever."""
+
 
 class _HttpProtocol(HttpToolsProtocol):
-    """uvicorn's connection, bounded while no request is at work on it."""
+    """uvicorn's connection, bounded while no request is at work on it, and while its peer does not read."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = False
 
@@ -33,6 +38,7 @@ class _HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._end_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -51,6 +57,20 @@ class _HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._end_head()
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._end_unread()
+
+    def _end_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _await_head(self) -> None:
         if self._head_timer is None:

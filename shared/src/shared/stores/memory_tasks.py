@@ -7,6 +7,7 @@ import msgspec
 
 from shared.domain.control import PushCommand, TasksChanged
 from shared.domain.tasks import TRANSITIONS, HistoryEntry, Outcome, Task
+from shared.runtime.tracing import current_traceparent
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import ControlStream, NewTask, TaskQuery, Unrelayed
 
@@ -36,6 +37,10 @@ class MemoryTaskStore:
     async def person_ids(self, task_id: str) -> Sequence[str] | None:
         self._reach()
         return self._person_ids.get(task_id)
+
+    async def person_ids_page(self, task_id: str, start: int, length: int) -> Sequence[str]:
+        self._reach()
+        return (self._person_ids.get(task_id) or ())[start : start + length]
 
     async def change(
         self, task_ids: Sequence[str], entry: HistoryEntry, *, sn: str | None = None, outcome: Outcome | None = None
@@ -117,7 +122,8 @@ class MemoryPendingTasks:
 
     async def add_many(self, task_ids: Mapping[str, Sequence[str]], push: Sequence[PushCommand] = ()) -> int:
         self._reach()
-        new = sum([await self._change(sn, self._ids.get(sn, set()) | set(ids)) for sn, ids in task_ids.items()])
+        trace = current_traceparent()
+        new = sum([await self._change(sn, self._ids.get(sn, set()) | set(ids), trace) for sn, ids in task_ids.items()])
         for command in push:
             await self._control.publish(command)
         return new
@@ -147,11 +153,11 @@ class MemoryPendingTasks:
         self._mark, self._whole = None, True
         return True
 
-    async def _change(self, sn: str, ids: set[str]) -> int:
+    async def _change(self, sn: str, ids: set[str], traceparent: str | None = None) -> int:
         changed = len(self._ids.get(sn, set()) ^ ids)
         self._ids[sn] = ids
         if changed:
-            await self._control.publish(TasksChanged(sn))
+            await self._control.publish(TasksChanged(sn, traceparent))
         return changed
 
     def _reach(self) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from shared.domain.control import ControlEntry, PushCommand, TasksChanged
+from shared.domain.links import Links
 from shared.domain.tasks import (
     OPEN_STATES,
     STATUS_STATES,
@@ -22,6 +23,7 @@ from shared.runtime.clock import ManualClock
 from tests.support.session_values import NOW_MS
 from tests.support.task_values import TASK_ID, make_task
 
+LINKS = Links({"k1": b"1" * 32}, "https://devices.example")
 PRINTED_ID_MS = 1_559_722_890_511
 """2019-06-05T08:21:30.511Z: what the upper 42 bits of the printed id are."""
 
@@ -55,11 +57,11 @@ def test_a_tasks_state_is_that_of_its_last_entry() -> None:
 
 def test_t6_the_fields_to_leave_out_are_one_text_and_only_a_roster_report_has_them() -> None:
     report = make_task(apicode=Apicode.T_POST_DEVICE_PERSON, exclude_fields=("img", "姓名"))
-    text = task_param(report)
+    text = task_param(report, LINKS, NOW_MS)
     assert text == '{"excludeFields":"img,姓名"}'
     assert json.loads(text) == {"excludeFields": "img,姓名"}
-    assert task_param(make_task(apicode=Apicode.T_POST_DEVICE_PERSON)) is None
-    assert task_param(make_task(apicode=Apicode.T_SEND_PERSON)) is None
+    assert task_param(make_task(apicode=Apicode.T_POST_DEVICE_PERSON), LINKS, NOW_MS) is None
+    assert task_param(make_task(apicode=Apicode.T_SEND_PERSON), LINKS, NOW_MS) is None
 
 
 # ── ids ───────────────────────────────────────────────────────────────────────────────────────────────────────────

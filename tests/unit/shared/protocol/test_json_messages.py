@@ -95,6 +95,45 @@ def test_j1_the_64_brackets_of_a_body_count_its_own() -> None:
         parse_json_request(('{"param":{"a":' + "[" * 63 + "]" * 63 + "}}").encode())
 
 
+FAILURES = [{"personId": f"{number}", "errCode": "404_1"} for number in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    "param",
+    [
+        pytest.param(
+            {"task": [{"taskId": "7", "status": 1, "failedPersons": FAILURES, "failedFaces": FAILURES}]},
+            id="10,000 failed persons and faces (T7)",
+        ),
+        pytest.param(
+            {
+                "currentPage": 1,
+                "totalPage": 1,
+                "data": [
+                    {"personId": f"{number}", "name": "张三", "img": "", "hasImg": 1, "phone": "1", "idcardNo": "2"}
+                    for number in range(10_000)
+                ],
+            },
+            id="a roster of 10,000 persons on one page (T11)",
+        ),
+    ],
+)
+def test_e5_what_a_terminal_with_10_000_persons_says_is_read(param: dict[str, Any]) -> None:
+    request = parse_json_request((HEAD + 'T_X","param":' + json.dumps(param) + "}").encode())
+    read = request.read_param()
+    assert read is not None
+    (task,) = read.read_objects("task") or (read,)
+    lists = [task.read_objects(name) for name in ("failedPersons", "failedFaces", "data")]
+    assert {len(objects) for objects in lists if objects is not None} == {10_000}
+
+
+def test_e5_a_body_of_200_001_values_is_refused() -> None:
+    body = (HEAD + 'T_X","param":{"a":[' + ",".join(["1"] * 199_986) + "]}}").encode()
+    parse_json_request(body)
+    with pytest.raises(ProtocolError, match="too many values"):
+        parse_json_request(body[:-3] + b",1" + b"]}}")
+
+
 @pytest.mark.parametrize("apicode", sorted(HTTPS_APICODES))
 @pytest.mark.parametrize("secret", [SECRET, None])
 def test_s5_every_answer_is_json_and_signed_where_the_secret_is_known(apicode: str, secret: str | None) -> None:

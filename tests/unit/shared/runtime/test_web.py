@@ -5,6 +5,7 @@ import ipaddress
 import signal
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
+from starlette.responses import StreamingResponse
 
 from shared.runtime import web
 from shared.runtime.lifecycle import Lifecycle
@@ -191,3 +193,46 @@ def _make_certificate(folder: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return cert_file, key_file
+
+
+def make_endless_app(ended: asyncio.Event) -> FastAPI:
+    app = FastAPI()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(65_536)
+                await asyncio.sleep(0)  # to a peer that is gone uvicorn's send neither waits nor fails
+        finally:
+            ended.set()
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    return app
+
+
+async def test_design_7_a_peer_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "UNREAD_SECONDS", 0.2)
+    ended = asyncio.Event()
+    async with open_web(Lifecycle(), make_endless_app(ended), "127.0.0.1", 0) as port:
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            peer.sendall(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n")
+            await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_design_7_a_peer_that_reads_slowly_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "UNREAD_SECONDS", 0.5)
+    ended = asyncio.Event()
+    async with (
+        open_web(Lifecycle(), make_endless_app(ended), "127.0.0.1", 0) as port,
+        aiohttp.ClientSession() as client,
+        client.get(f"http://127.0.0.1:{port}/endless") as response,
+    ):
+        for _ in range(8):
+            await asyncio.sleep(0.2)
+            read = 0
+            while read < 8_000_000:  # more than the kernel and both ends buffer
+                read += len(await response.content.readany())
+        assert not ended.is_set()

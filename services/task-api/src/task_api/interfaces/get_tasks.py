@@ -2,6 +2,7 @@
 
 import json
 
+from shared.domain.links import Links
 from shared.domain.tasks import DEVICE, HistoryEntry, Task, TaskState, task_param
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.params import Param
@@ -16,7 +17,11 @@ async def handle(call: TaskCall, parts: Parts) -> str | None:
     sn = call.request.sn
     asked = read_asked(call.required_param())
     found = await parts.tasks.find(asked)
-    given = [task for task_id in asked if (task := found.get(task_id)) is not None and task.sn == sn and task.is_open]
+    given = [
+        task
+        for task_id in asked
+        if (task := found.get(task_id)) is not None and task.sn == sn and task.is_open_at(call.now_ms)
+    ]
     link_to_makers(given)
     entry = HistoryEntry(
         at_ms=call.now_ms,
@@ -30,7 +35,7 @@ async def handle(call: TaskCall, parts: Parts) -> str | None:
     dropped = [task_id for task_id in asked if task_id not in given_ids]
     if dropped:
         await parts.pending.remove_many({sn: dropped})
-    return response_text(given)
+    return response_text(given, parts.links, call.now_ms)
 
 
 def read_asked(param: Param) -> list[str]:
@@ -41,12 +46,14 @@ def read_asked(param: Param) -> list[str]:
     return possible_ids(asked)
 
 
-def response_text(given: list[Task]) -> str:
+def response_text(given: list[Task], links: Links, now_ms: int) -> str:
     """The response, compact; param is JSON text, absent where empty (T6)."""
-    return json.dumps({"tasks": [_members(task) for task in given]}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        {"tasks": [_members(task, links, now_ms) for task in given]}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
-def _members(task: Task) -> dict[str, str]:
+def _members(task: Task, links: Links, now_ms: int) -> dict[str, str]:
     members = {"taskid": task.task_id, "apicode": task.apicode.value}
-    param = task_param(task)
+    param = task_param(task, links, now_ms)
     return members if param is None else {**members, "param": param}

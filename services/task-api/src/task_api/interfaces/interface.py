@@ -4,21 +4,30 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from shared.domain.links import Links
 from shared.domain.tasks import Task, is_task_id
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.json_messages import TaskRequest
 from shared.protocol.params import Param
-from shared.stores.interfaces import PendingTasks, TaskStore
+from shared.stores.interfaces import DeviceStore, PendingTasks, TaskStore
+from shared.stores.person_interfaces import PersonStore, RosterMarks
+from shared.stores.roster_interfaces import RosterStore
+from task_api.task_spans import link_to_makers
 
 MAX_TASK_IDS = 1_000
 """Ids that one request may name. A heartbeat lists 50 at most (M7)."""
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the interfaces work with."""
 
     tasks: TaskStore
     pending: PendingTasks
+    persons: PersonStore
+    devices: DeviceStore
+    rosters: RosterStore
+    roster_marks: RosterMarks
+    links: Links
 
 
 class TaskCall(msgspec.Struct, frozen=True):
@@ -52,12 +61,14 @@ def possible_ids(named: list[str]) -> list[str]:
     return [task_id for task_id in dict.fromkeys(named) if is_task_id(task_id)]
 
 
-async def named_task(request: TaskRequest, tasks: TaskStore) -> Task:
+async def named_task(call: TaskCall, tasks: TaskStore) -> Task:
     """The task that a request names (T12). Raises ProtocolError (400_02) where it is not this device's, has ended, or
     is for another interface: one text for all of them, since whose it is concerns nobody else."""
+    request = call.request
     if not request.task_id:
         raise ProtocolError(ErrorCode.PARAM, "taskid missing")
     task = (await tasks.find(possible_ids([request.task_id]))).get(request.task_id)
-    if task is None or task.sn != request.sn or not task.is_open or task.apicode != request.apicode:
+    if task is None or task.sn != request.sn or not task.is_open_at(call.now_ms) or task.apicode != request.apicode:
         raise ProtocolError(ErrorCode.PARAM, "taskid names no open task of this device and apicode")
+    link_to_makers([task])
     return task

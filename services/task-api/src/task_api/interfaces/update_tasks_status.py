@@ -2,6 +2,7 @@
 
 import msgspec
 
+from shared.domain.rosters import ROSTER_APICODES
 from shared.domain.tasks import DEVICE, STATUS_STATES, Failure, HistoryEntry, Outcome, TaskState
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.params import Param
@@ -41,6 +42,8 @@ async def handle(call: TaskCall, parts: Parts) -> str | None:
             traceparent=current_traceparent(),
         )
         await parts.tasks.change(possible_ids(report.task_ids), entry, sn=sn, outcome=report.outcome)
+    if any(task.sn == sn and task.apicode in ROSTER_APICODES for task in found.values()):
+        await parts.roster_marks.mark_devices([sn])
     # Every one of them has ended now, or never was this device's.
     await parts.pending.remove_many({sn: named})
     return None

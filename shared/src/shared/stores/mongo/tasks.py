@@ -9,9 +9,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pymongo
 from pymongo.errors import BulkWriteError
 
+from shared.domain.firmware import FirmwareReference
 from shared.domain.tasks import OPEN_STATES, Failure, HistoryEntry, Outcome, Task, TaskState, states_before
 from shared.protocol.apicodes import Apicode
 from shared.runtime.unavailable import Unavailable
@@ -62,6 +64,13 @@ class MongoTaskStore:
         with mongo_faults():
             document = await self._tasks.find_one({"_id": task_id}, {"personIds": True})
         return None if document is None else document.get("personIds")
+
+    async def person_ids_page(self, task_id: str, start: int, length: int) -> Sequence[str]:
+        # With a member included, the slice is all else that is read.
+        members = {"sn": True, "personIds": {"$slice": [start, length]}}
+        with mongo_faults():
+            document = await self._tasks.find_one({"_id": task_id}, members)
+        return [] if document is None else document.get("personIds", [])
 
     async def change(
         self, task_ids: Sequence[str], entry: HistoryEntry, *, sn: str | None = None, outcome: Outcome | None = None
@@ -151,6 +160,8 @@ def _document(new: NewTask) -> Document:
         document["expiresAtMs"] = task.expires_at_ms
     if new.person_ids is not None:
         document["personIds"] = list(new.person_ids)
+    if task.firmware is not None:
+        document["firmware"] = msgspec.to_builtins(task.firmware)
     return document
 
 
@@ -183,6 +194,7 @@ def _task(document: Document) -> Task:
         expires_at_ms=document.get("expiresAtMs"),
         exclude_fields=tuple(document["excludeFields"]),
         named_persons=document["namedPersons"],
+        firmware=msgspec.convert(document.get("firmware"), FirmwareReference | None),
         history=tuple(
             HistoryEntry(
                 at_ms=entry["atMs"],

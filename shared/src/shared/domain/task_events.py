@@ -3,7 +3,16 @@
 import msgspec
 
 from shared.domain.attendance import rfc3339
-from shared.domain.events import TASK_TOPIC, Record
+from shared.domain.events import (
+    TASK_TOPIC,
+    ConsumedRecord,
+    Fault,
+    InvalidRecord,
+    Record,
+    read_attribute,
+    read_json,
+    read_time,
+)
 from shared.domain.tasks import STATUS_STATES, Task, TaskState
 from shared.protocol.apicodes import Apicode
 
@@ -51,3 +60,21 @@ def task_record(task: Task, number: int) -> Record:
         ("content-type", b"application/json"),
     )
     return Record(TASK_TOPIC, task.sn.encode(), msgspec.json.encode(event), headers, entry.at_ms)
+
+
+def read_task(record: ConsumedRecord) -> TaskEvent:
+    """The reverse of task_record. Raises InvalidRecord."""
+    headers = dict(record.headers)
+    if headers.get("ce_specversion") != b"1.0":
+        raise InvalidRecord(Fault.ATTRIBUTE, "ce_specversion is not 1.0")
+    if read_attribute(headers, "ce_type") != TASK_TYPE:
+        raise InvalidRecord(Fault.TYPE, "ce_type is none that this topic has")
+    if not record.value:
+        raise InvalidRecord(Fault.VALUE, "a record without a value")
+    event = read_json(record.value, TaskEvent)
+    if record.key != event.sn.encode():
+        raise InvalidRecord(Fault.KEY, "the key is not sn")
+    read_time(event.at)
+    if not read_attribute(headers, "ce_id").startswith(f"{event.taskid}-"):
+        raise InvalidRecord(Fault.ID, "ce_id is not one of the task's")
+    return event

@@ -228,6 +228,40 @@ async def test_the_devices_of_a_site_are_those_that_stand_there_now(stores: Stor
     assert list(await stores.devices.at_site("s9", NOW_MS)) == []
 
 
+async def test_devices_at_some_sites_are_paged_and_those_that_stood_there_once_are_passed_over(stores: Stores) -> None:
+    def device(sn: str, *site_ids: str | None, changed_at_ms: int = NOW_MS) -> Device:
+        history = tuple(SiteSpan(NOW_MS + number, site_id, None) for number, site_id in enumerate(site_ids))
+        return make_device(sn, site_history=history, changed_at_ms=changed_at_ms)
+
+    await stores.devices.register(
+        [
+            *(device(f"a{number}", "s1", "s9") for number in range(1, 6)),
+            device("b", "s1"),
+            device("c", "s9"),
+            device("d", "s2"),
+            device("e", "s1", None),
+            device("f", "s9", "s1", "s2"),
+            device("g"),
+            device("h", "s9", "s1"),
+            # by the console's clock it is still at s9: session's, which dated the change, runs ahead
+            device("i", "s9", "s9", "s9", "s1", changed_at_ms=NOW_MS + 3),
+            # and this one moves in a time to come
+            device("j", "s9", "s9", "s9", "s1"),
+        ]
+    )
+
+    async def paged(after: str | None, limit: int) -> list[str]:
+        found = await stores.devices.page_at_sites(frozenset({"s1", "s2"}), NOW_MS + 2, after, limit)
+        return [one.sn for one in found]
+
+    assert await paged(None, 9) == ["b", "d", "f", "h", "i"]
+    assert await paged(None, 1) == ["b"]
+    assert await paged("b", 2) == ["d", "f"]
+    assert await paged("f", 2) == ["h", "i"]
+    assert await paged("i", 2) == []
+    assert list(await stores.devices.page_at_sites(frozenset({"s3"}), NOW_MS, None, 9)) == []
+
+
 # ── sites ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

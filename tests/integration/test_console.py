@@ -91,6 +91,8 @@ async def client(mongo_settings: MongoSettings, redis_settings: RedisSettings) -
         ),
         mongo_settings,
         redis_settings,
+        SealingSettings(keys=SecretStr(f"k1:{key}")),
+        KafkaSettings(bootstrap="127.0.0.1:1"),  # only those who look on ask for it
     )
     async with AsyncExitStack() as stack:
         session_stack = await stack.enter_async_context(AsyncExitStack())

@@ -1,6 +1,7 @@
 """The operators' API as a test uses it, and ids of attendances computed without the platform's code."""
 
 import asyncio
+import io
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,30 @@ class Operators:
         async with self._session.patch(f"/api/v1/devices/{quote(sn, safe='')}", json=change) as answer:
             return answer.status, await answer.json(content_type=None)
 
+    async def put_person(self, person_id: str, **wish: object) -> dict[str, Any]:
+        """Makes or changes a person; as it is then."""
+        async with self._session.put(f"/api/v1/persons/{person_id}", json=wish) as answer:
+            assert answer.status in (200, 201), await answer.text()
+            return dict(await answer.json())
+
+    async def put_face(self, person_id: str, picture: bytes) -> str:
+        """Gives a person a face; its SHA-256 as terminals load it."""
+        headers = {"Content-Type": "image/jpeg"}
+        async with self._session.put(f"/api/v1/persons/{person_id}/face", data=picture, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return str((await answer.json())["face"]["sha256"])
+
+    async def delete_person(self, person_id: str) -> None:
+        """Deletes a person."""
+        async with self._session.delete(f"/api/v1/persons/{person_id}") as answer:
+            assert answer.status == 204, await answer.text()
+
+    async def reconcile(self, sn: str) -> list[str]:
+        """Has a device's roster made good; the ids of the tasks that were made."""
+        async with self._session.post(f"/api/v1/devices/{sn}/reconcile") as answer:
+            assert answer.status == 200, await answer.text()
+            return [str(task["taskid"]) for task in (await answer.json())["items"]]
+
     async def create_tasks(self, **wish: object) -> list[str]:
         """New tasks; their ids."""
         async with self._session.post("/api/v1/tasks", json=wish) as answer:
@@ -65,6 +90,26 @@ class Operators:
         """The states of a task's history."""
         task = await self.get(f"/tasks/{taskid}")
         return [change["state"] for change in task["history"]]
+
+    async def upload_firmware(self, version: str, data: bytes) -> str:
+        """A new package's id."""
+        form = aiohttp.FormData()
+        form.add_field("version", version)
+        form.add_field("file", io.BytesIO(data), filename="package.bin")
+        async with self._session.post("/api/v1/firmware", data=form) as answer:
+            assert answer.status == 201, await answer.text()
+            return str((await answer.json())["firmwareId"])
+
+    async def create_campaign(self, **wish: object) -> str:
+        """A new campaign's id."""
+        async with self._session.post("/api/v1/campaigns", json=wish) as answer:
+            assert answer.status == 201, await answer.text()
+            return str((await answer.json())["campaignId"])
+
+    async def act_on_campaign(self, campaign_id: str, action: str) -> None:
+        """Pauses, resumes, cancels a campaign or rolls it back."""
+        async with self._session.post(f"/api/v1/campaigns/{campaign_id}/{action}") as answer:
+            assert answer.status == 200, await answer.text()
 
     async def get(self, path: str, **query: object) -> Any:
         """The JSON under a path of /api/v1; None where there is none (404)."""

@@ -70,6 +70,7 @@ async def test_an_attendance_shows_the_members_of_the_contract() -> None:
         "image": {"sha256": "ab" * 32, "size": 17, "contentType": "image/jpeg"},
         "imageDropped": None,
         "hasImage": True,
+        "erased": False,
         "extra": {"vendorNote": "x", "$where": 1},
     }
     assert b'"qrCodeInfo":{"code":12345678901234567890123456789.10}' in answer.body

@@ -170,3 +170,27 @@ def test_the_description_of_a_change_tells_left_out_from_null() -> None:
     members = Parts().app.openapi()["components"]["schemas"]["DeviceChange"]["properties"]
     assert sorted(members) == ["direction", "disabled", "name", "siteId", "timeWindowSeconds"]
     assert not any("default" in member for member in members.values())
+
+
+# ── rosters ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("wish", "is_of_roster"),
+    [({"siteId": None}, True), ({"disabled": True}, True), ({"disabled": False}, True), ({"name": "gate"}, False)],
+)
+async def test_a_device_that_is_moved_or_disabled_is_planned_before_and_after(
+    wish: dict[str, object], *, is_of_roster: bool
+) -> None:
+    parts = Parts()
+    parts.devices.put(make_device("SN1"))
+    assert (await parts.ask("PATCH", "/devices/SN1", json_body=wish)).status == 200
+    assert parts.roster_marks.device_marks == ([(["SN1"], 60_000), (["SN1"], 0)] if is_of_roster else [])
+
+
+async def test_a_device_is_not_moved_where_it_cannot_be_marked_before() -> None:
+    parts = Parts()
+    parts.devices.put(make_device("SN1"))
+    parts.roster_marks.available = False
+    check_problem(await parts.ask("PATCH", "/devices/SN1", json_body={"siteId": None}), 503)
+    assert parts.session.calls == []

@@ -13,16 +13,19 @@ from shared.domain.audit import AuditEntry, AuditOutcome
 from shared.runtime.clock import Clock
 from shared.runtime.problems import Problem
 from shared.runtime.unavailable import Unavailable
-from shared.stores.interfaces import AuditStore
+from shared.stores.operator_interfaces import AuditStore
 
 log = logging.getLogger(__name__)
 
 
 class Change:
-    """A change while it is done. Set `target` where it becomes known only then."""
+    """A change while it is done. Set `target` where it becomes known only then; `before` and `after` where there is
+    something to compare, without secrets and identity data."""
 
     def __init__(self, target: str | None) -> None:
         self.target = target
+        self.before: Mapping[str, object] | None = None
+        self.after: Mapping[str, object] | None = None
 
 
 class Auditor:
@@ -35,7 +38,7 @@ class Auditor:
 
     @asynccontextmanager
     async def change(
-        self, who: str, action: str, target: str | None, what: Mapping[str, str | int | None]
+        self, who: str, action: str, target: str | None, what: Mapping[str, object]
     ) -> AsyncIterator[Change]:
         """The change is done inside. A Problem means that it was refused; after any other exception nobody knows
         whether it was done, and the entry stays `intended`. Raises Unavailable before anything was changed."""
@@ -54,7 +57,7 @@ class Auditor:
 
     async def _finish(self, audit_id: str, outcome: AuditOutcome, change: Change) -> None:
         try:
-            await self._store.finish(audit_id, outcome, change.target)
+            await self._store.finish(audit_id, outcome, change.target, change.before, change.after)
         except Unavailable as error:
             # The change is done, and its answer may hold a secret that is shown once: it must reach the operator.
             self._metrics.audit_unfinished += 1

@@ -7,9 +7,12 @@ from typing import Annotated, TypeVar
 import msgspec
 from fastapi import Query
 
+from console_service.times import LATEST_MS
 from shared.runtime.problems import Problem
 
 PositionT = TypeVar("PositionT")
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
+"""Of a position in a list that is ordered by time."""
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items of this page")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="`next` of the page before, with the same filters")]

@@ -1,5 +1,7 @@
 """Every metric of the console. Requests, by route and status, are counted by FastAPI's own telemetry."""
 
+from collections.abc import Callable
+
 from fastapi.telemetry import TelemetryConfig
 
 from shared.runtime.metrics import ProcessMetrics
@@ -24,6 +26,57 @@ class ConsoleMetrics:
             "Tasks made that could not be put into the pending index",
             lambda: self.tasks_unlisted,
         )
+
+        self.planned_tasks = 0
+        self.process.counter(
+            "console_planned_tasks_total", "Tasks made by the roster planner", lambda: self.planned_tasks
+        )
+        self.devices_due = 0
+        self.process.gauge(
+            "console_devices_due", "Devices whose roster was to be planned at the last turn", lambda: self.devices_due
+        )
+        self.roster_failures = 0
+        self.process.counter(
+            "console_roster_failures_total",
+            "Persons and faces that terminals reported as failed",
+            lambda: self.roster_failures,
+        )
+
+        self.campaign_tasks = 0
+        self.process.counter(
+            "console_campaign_tasks_total", "Tasks made by firmware campaigns", lambda: self.campaign_tasks
+        )
+        self.campaigns_paused = 0
+        # Somebody has to look at it: nothing more is installed until it is resumed, cancelled or rolled back.
+        self.process.counter(
+            "console_campaigns_paused_total",
+            "Firmware campaigns that paused by themselves, over their thresholds",
+            lambda: self.campaigns_paused,
+        )
+
+        self.live_events = 0
+        self.process.counter("console_live_events_total", "Events told to those who look on", lambda: self.live_events)
+        self.live_gaps = 0
+        # Whoever looks on came back later than the topics keep their records.
+        self.process.counter(
+            "console_live_gaps_total", "Times that events were gone before they were told", lambda: self.live_gaps
+        )
+        self.live_unreadable = 0
+        self.process.counter(
+            "console_live_unreadable_records_total",
+            "Records that are not what their topic promises, each time that one is passed over",
+            lambda: self.live_unreadable,
+        )
+        self.export_rows = 0
+        self.process.counter("console_export_rows_total", "Rows of exports", lambda: self.export_rows)
+        self.exports_cut = 0
+        self.process.counter(
+            "console_exports_cut_total", "Exports broken off by a fault after they had begun", lambda: self.exports_cut
+        )
+
+    def watch_live(self, connections: Callable[[], int]) -> None:
+        """Shows how many look on."""
+        self.process.gauge("console_live_connections", "Connections of those who look on", connections)
 
     @property
     def of_requests(self) -> TelemetryConfig:

@@ -38,7 +38,8 @@ PROBLEM: Schema = {
     },
 }
 FAULTS = {
-    "401": "No bearer token, or a wrong one",
+    "401": "No operator's token, or one that is not in force",
+    "403": "The token's role, or the sites that it is bound to, do not allow it",
     "422": "The request is not valid",
     "500": "Our fault",
     "503": "A server behind the console is away: try again after Retry-After seconds",
@@ -47,7 +48,31 @@ FAULTS_BY_NEED = {
     "cursor": ("400", "The cursor is not one of this list with these filters"),
     "path": ("404", "There is nothing of this id"),
     "body": ("413", "The body is too large"),
+    "json": ("400", "The body cannot be read: it is no UTF-8, or nested too deep"),
 }
+
+PARAMETERS: dict[str, tuple[str, object]] = {
+    "sn": ("A terminal's serial number.", "84E0F42C5D1A"),
+    "siteId": ("A site that the operators have entered.", "s5f1c2a90b3d4e678"),
+    "personId": ("A worker.", "4508004291609636864"),
+    "vendorId": ("A vendor that the operators have admitted.", "v5f1c2a90b3d4e678"),
+    "accessId": ("A credential of the vendor.", "0c5b7f0e8d3a4c21b6e4f9a1d2c3b4a5"),
+    "taskid": ("A task.", "6541951958563696640"),
+    "eventId": ("An attendance: the id of its event on Kafka.", "0d6a3c7e-5f3a-5b1e-9a86-2d1f6a3c7e51"),
+    "campaignId": ("A campaign.", "c019ab4d2f30c8d5e6f70"),
+    "tokenId": ("An operator's token.", "t5f1c2a90b3d4e678"),
+    "state": ("Tasks of this state.", None),
+    "apicode": ("Tasks of this interface.", "T_SEND_PERSON"),
+    "who": ("Changes that this operator asked for.", "token:t5f1c2a90b3d4e678"),
+    "target": ("Changes of what has this id.", "84E0F42C5D1A"),
+    "action": ("Changes of this kind.", "vendor."),
+    "limit": ("Most items of this page.", 50),
+    "if-none-match": (
+        "The ETag that the caller has.",
+        '"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"',
+    ),
+}
+"""What a parameter of a name is, and one: for every route that does not say so itself."""
 
 
 def describe(app: FastAPI) -> Schema:
@@ -66,7 +91,17 @@ def describe(app: FastAPI) -> Schema:
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         for operation in _operations(document):
-            operation["responses"] |= {code: _problem(description) for code, description in _faults(operation)}
+            for parameter in operation.get("parameters", ()):
+                _explain(parameter)
+            responses: Schema = operation["responses"]
+            # What a route itself names comes first: it knows more of it.
+            named = {
+                code: answer["description"]
+                for code, answer in responses.items()
+                if code >= "400" and "content" not in answer
+            }
+            problems = {**dict(_faults(operation)), **named}
+            responses |= {code: _problem(description) for code, description in problems.items()}
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -74,6 +109,15 @@ def describe(app: FastAPI) -> Schema:
 def _operations(document: Schema) -> Iterator[Schema]:
     for operations in document["paths"].values():
         yield from operations.values()
+
+
+def _explain(parameter: Schema) -> None:
+    schema: Schema = parameter["schema"]
+    explained = PARAMETERS.get(parameter["name"])
+    if explained is not None:
+        parameter.setdefault("description", explained[0])
+        if explained[1] is not None:
+            schema.setdefault("examples", [explained[1]])
 
 
 def _faults(operation: Schema) -> Iterator[tuple[str, str]]:
@@ -84,6 +128,8 @@ def _faults(operation: Schema) -> Iterator[tuple[str, str]]:
         yield FAULTS_BY_NEED["path"]
     if "requestBody" in operation:
         yield FAULTS_BY_NEED["body"]
+        if "application/json" in operation["requestBody"]["content"]:
+            yield FAULTS_BY_NEED["json"]
     yield from FAULTS.items()
 
 

@@ -35,7 +35,9 @@ class Vendor(_CamelModel):
     vendor_id: str = Field(examples=["v5f1c2a90b3d4e678"])
     name: str = Field(examples=["Hangzhou Gate Works"])
     sign_form: SignForm | None = Field(description="The text of param that its terminals sign; null: found out.")
-    time_window_seconds: int | None = Field(description="Its terminals' clock window; null: the platform's.")
+    time_window_seconds: int | None = Field(
+        description="Its terminals' clock window; null: the platform's.", examples=[900]
+    )
     created_at: Moment
     credentials: list[VendorCredential]
 
@@ -44,7 +46,7 @@ class VendorPage(_CamelModel):
     """Vendors in order of vendorId."""
 
     items: list[Vendor]
-    next: str | None = Field(description="Cursor of the next page; null on the last one.")
+    next: str | None = Field(description="Cursor of the next page; null on the last one.", examples=[None])
 
 
 class NewCredential(_CamelModel):

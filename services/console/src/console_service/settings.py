@@ -1,6 +1,8 @@
 """Settings of the console, CONSOLE_*."""
 
-from pydantic import Field, SecretStr
+import re
+
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.runtime.settings import Settings
@@ -21,11 +23,46 @@ class ConsoleSettings(Settings):
     admin_token: SecretStr = Field(
         min_length=32, description="The first operator's bearer token, at least 32 characters; it may do everything"
     )
+    token_remembered_ms: int = Field(
+        1000, ge=0, le=2000, description="How long an operator's token opens the console after it was revoked, at most"
+    )
     session_url: str = Field("http://127.0.0.1:7100", description="Where session is reached, http://host:port")
     session_token: SecretStr = Field(min_length=32, description="What session has as SESSION_INTERNAL_TOKEN")
     session_timeout_ms: int = Field(4000, gt=0, description="Deadline of one call to session (design rule 12)")
     public_base_url: str = Field(
         "http://127.0.0.1:8080", description="How operators reach this console; links in answers begin with it"
     )
+    device_base_url: str = Field(
+        "https://127.0.0.1:8443",
+        description="How terminals reach task-api: links in the tasks that are pushed begin with it",
+    )
     request_deadline_seconds: float = Field(10.0, gt=0, description="Longest time that one answer may take")
     max_body_bytes: int = Field(65_536, gt=0, description="Largest body of a request; 413 beyond it")
+    planner_seconds: float = Field(1, gt=0, description="Pause between looks for devices whose roster is to be planned")
+    roster_settle_seconds: float = Field(
+        1, ge=0, description="How long after a change the rosters that it is about are planned: others may follow"
+    )
+    roster_sweep_seconds: float = Field(
+        300, gt=0, description="How often it is looked for tasks of rosters that ended without anybody's saying so"
+    )
+    erasure_seconds: float = Field(
+        10, gt=0, description="How often it is looked for persons whose deletion was not carried through"
+    )
+    max_firmware_bytes: int = Field(
+        536_870_912,
+        gt=0,
+        description="Largest upload of a firmware package, its form included; 413 beyond it. "
+        "Two at once lie in the directory for temporary files",
+    )
+    campaigns_seconds: float = Field(1, gt=0, description="How often firmware campaigns are carried on")
+    max_live_connections: int = Field(
+        100, gt=0, description="Most connections that look on at /live at once, in this process; 503 beyond it"
+    )
+    max_exports: int = Field(4, gt=0, description="Most exports at once, in this process; 503 beyond it")
+
+    @field_validator("admin_token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr) -> SecretStr:
+        if re.fullmatch(r"[\x21-\x7e]*", token.get_secret_value()) is None:
+            raise ValueError("a header and a cookie take visible ASCII characters alone")
+        return token

@@ -24,6 +24,10 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """`vendor.create`: what kind of thing, and what was done to it."""
     target: str | None
     """The id of what was changed; None where it was not known before."""
-    what: Mapping[str, str | int | None]
+    what: Mapping[str, object]
     """What was asked for, without secrets."""
+    before: Mapping[str, object] | None = None
+    """What stood there, of the members that were to change."""
+    after: Mapping[str, object] | None = None
+    """What stands there since."""
     outcome: AuditOutcome = AuditOutcome.INTENDED

@@ -89,6 +89,11 @@ def assigned(
     return (*history, SiteSpan(now_ms, site_id, direction))
 
 
+def stands_at(device: Device, now_ms: int) -> tuple[str | None, Direction | None]:
+    """Site and direction now. session's clock, by which the last change was dated, may run ahead of the caller's."""
+    return site_at(device.site_history, max(now_ms, device.changed_at_ms or 0))
+
+
 def site_at(history: tuple[SiteSpan, ...], time_ms: int) -> tuple[str | None, Direction | None]:
     """Site and direction as of a time; (None, None) before the first span (design rule 11)."""
     for span in reversed(history):

@@ -83,4 +83,6 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Unavailable)
     async def on_unavailable(request: Request, error: Unavailable) -> Response:
         log.warning("%s %s: %s", request.method, request.url.path, error)
-        return unavailable_response("a server that this answer needs is not reachable; please try again")
+        return unavailable_response(
+            "what this needs is not to be had now: a server is away, or others are at work on it; please try again"
+        )

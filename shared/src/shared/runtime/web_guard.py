@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import re
+from collections.abc import Sequence
 
+import msgspec
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -47,23 +50,41 @@ class _Exchange:
         await self._send(message)
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request may cost."""
+
+    max_body_bytes: int
+    deadline_seconds: float | None
+    """Until the answer is sent whole; None where the route sees to it itself, as one that streams does."""
+
+
+class Exemption(msgspec.Struct, frozen=True, kw_only=True):
+    """Other bounds for a route: uploads, and what streams."""
+
+    method: str
+    path: re.Pattern[str]
+    """Of the whole path."""
+    bounds: Bounds
+
+
 class WebGuard:
     """ASGI middleware; add it by `guard`."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, deadline_seconds: float | None) -> None:
+    def __init__(self, app: ASGIApp, bounds: Bounds, exemptions: Sequence[Exemption]) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._deadline_seconds = deadline_seconds
+        self._bounds = bounds
+        self._exemptions = exemptions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = _Exchange(receive, send, self._max_body_bytes)
+        bounds = self._bounds_of(scope)
+        exchange = _Exchange(receive, send, bounds.max_body_bytes)
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._max_body_bytes:
+        if announced.isdecimal() and int(announced) > bounds.max_body_bytes:
             answer = problem_response(413, "the body is too large", {"Connection": "close"})
             await answer(scope, exchange.receive, exchange.send)
             return
         try:
-            async with asyncio.timeout(self._deadline_seconds) as deadline:
+            async with asyncio.timeout(bounds.deadline_seconds) as deadline:
                 await self._app(scope, exchange.receive, exchange.send)
         except Exception:
             if exchange.answering:
@@ -75,7 +96,21 @@ class WebGuard:
                 answer = problem_response(500, "this is our fault, and it has been logged")
             await answer(scope, exchange.receive, exchange.send)
 
+    def _bounds_of(self, scope: Scope) -> Bounds:
+        if scope["type"] == "http":
+            for exemption in self._exemptions:
+                if exemption.method == scope["method"] and exemption.path.fullmatch(scope["path"]):
+                    return exemption.bounds
+        return self._bounds
 
-def guard(app: FastAPI, *, max_body_bytes: int, deadline_seconds: float | None) -> None:
-    """Puts the guard around everything in `app` that answers. Without a deadline the routes see to theirs."""
-    app.add_middleware(WebGuard, max_body_bytes=max_body_bytes, deadline_seconds=deadline_seconds)
+
+def guard(
+    app: FastAPI,
+    *,
+    max_body_bytes: int,
+    deadline_seconds: float | None,
+    exemptions: Sequence[Exemption] = (),
+) -> None:
+    """Puts the guard around everything in `app` that answers."""
+    bounds = Bounds(max_body_bytes=max_body_bytes, deadline_seconds=deadline_seconds)
+    app.add_middleware(WebGuard, bounds=bounds, exemptions=exemptions)

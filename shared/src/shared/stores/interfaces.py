@@ -5,13 +5,12 @@ never the device's: it becomes 500_01 or a retry, never 401_01 and never a dead 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.attendance import AttendanceEvent, PictureReference
-from shared.domain.audit import AuditEntry, AuditOutcome
 from shared.domain.control import ControlEntry, PushCommand
 from shared.domain.credentials import Credential, Vendor
 from shared.domain.devices import Device, SiteSpan
@@ -68,6 +67,12 @@ class DeviceStore(Protocol):
 
     async def page(self, after: str | None, limit: int) -> Sequence[Device]:
         """In order of sn, after `after`."""
+        ...
+
+    async def page_at_sites(
+        self, site_ids: Collection[str], now_ms: int, after: str | None, limit: int
+    ) -> Sequence[Device]:
+        """Those that stand at any of the sites now, in order of sn, after `after`."""
         ...
 
     async def replace(self, earlier: Device, device: Device) -> bool:
@@ -285,6 +290,8 @@ class AttendanceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     event: AttendanceEvent
     has_image: bool
+    erased: bool = False
+    """With its person: all that is left is who passed when and where."""
 
 
 class AttendanceQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +301,8 @@ class AttendanceQuery(msgspec.Struct, frozen=True, kw_only=True):
     sn: str | None = None
     person_id: str | None = None
     site_id: str | None = None
+    site_ids: tuple[str, ...] | None = None
+    """At any of these sites."""
     from_ms: int | None = None
     to_ms: int | None = None
     received_after_ms: int | None = None
@@ -322,9 +331,19 @@ class AttendanceStore(Protocol):
         """Gives the device's attendances the site and the direction that they lack, as of their recordTime."""
         ...
 
+    async def erase_person(self, person_id: str) -> None:
+        """Erases from a deleted person's attendances, for good, everything but who passed when and where: picture and
+        details, health data, QR code, temperature, coordinate. Those stored later are erased as they are stored."""
+        ...
+
     async def find(self, event_id: str) -> AttendanceRecord | None: ...
 
     async def page(self, query: AttendanceQuery) -> Sequence[AttendanceRecord]: ...
+
+    def pages(self, query: AttendanceQuery) -> AsyncGenerator[Sequence[AttendanceRecord]]:
+        """All that the query names, `limit` at a time, without qrCodeInfo and healthInfo, which may be megabytes. No
+        more is read than the caller takes; it closes the generator."""
+        ...
 
 
 class PictureStore(Protocol):
@@ -343,21 +362,6 @@ class PictureStore(Protocol):
 
     async def extra(self, event_ids: Sequence[str]) -> dict[str, str]:
         """Unknown members as JSON text, by event id, where there are any."""
-        ...
-
-
-# ── audit: MongoDB, owned by console ──────────────────────────────────────────────────────────────────────────────
-
-
-class AuditStore(Protocol):
-    """`audit`: every change, written before it is tried."""
-
-    async def begin(self, entry: AuditEntry) -> None:
-        """Adds an entry."""
-        ...
-
-    async def finish(self, audit_id: str, outcome: AuditOutcome, target: str | None) -> None:
-        """Sets how it ended, and what it was done to, which a creation knows only now."""
         ...
 
 
@@ -405,6 +409,10 @@ class TaskStore(Protocol):
         """The persons that it names; None where it names none, or is unknown."""
         ...
 
+    async def person_ids_page(self, task_id: str, start: int, length: int) -> Sequence[str]:
+        """Of the persons that it names `length` (1 or more) from the one numbered `start` on, as far as there are."""
+        ...
+
     async def change(
         self, task_ids: Sequence[str], entry: HistoryEntry, *, sn: str | None = None, outcome: Outcome | None = None
     ) -> int:
@@ -439,8 +447,8 @@ class PendingTasks(Protocol):
     """The ids of each device's tasks that have not ended; can be rebuilt from TaskStore (design rule 3)."""
 
     async def add_many(self, task_ids: Mapping[str, Sequence[str]], push: Sequence[PushCommand] = ()) -> int:
-        """Adds ids by sn and tells the control stream of each device that gained one, then what is to be pushed, all
-        in one call; returns how many ids were new."""
+        """Adds ids by sn and tells the control stream of each device that gained one, with the current trace, then what
+        is to be pushed, all in one call; returns how many ids were new."""
         ...
 
     async def remove_many(self, task_ids: Mapping[str, Sequence[str]]) -> int:

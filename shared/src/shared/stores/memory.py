@@ -2,13 +2,13 @@
 reading how a store must behave. `available = False` makes every call of a store raise Unavailable."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from shared.domain.control import ControlEntry, CredentialRevoked, DeviceChanged, DeviceDisabled, SessionReplaced
 from shared.domain.credentials import Credential, Vendor
-from shared.domain.devices import Device, SiteSpan, site_at
+from shared.domain.devices import Device, SiteSpan, site_at, stands_at
 from shared.domain.sessions import ENDED_LIFE_MS, TOKEN_LIFE_MS, Ended, Session
 from shared.domain.sites import Site
 from shared.runtime.clock import Clock
@@ -96,6 +96,13 @@ class MemoryDeviceStore(_Memory):
     async def page(self, after: str | None, limit: int) -> Sequence[Device]:
         self._reach()
         return [self._devices[key] for key in _page(self._devices, after, limit)]
+
+    async def page_at_sites(
+        self, site_ids: Collection[str], now_ms: int, after: str | None, limit: int
+    ) -> Sequence[Device]:
+        self._reach()
+        there_now = [one.sn for one in self._devices.values() if stands_at(one, now_ms)[0] in site_ids]
+        return [self._devices[key] for key in _page(there_now, after, limit)]
 
     async def replace(self, earlier: Device, device: Device) -> bool:
         self._reach()

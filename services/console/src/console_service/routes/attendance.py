@@ -4,14 +4,16 @@ healthInfo and extra are inserted as the text that was stored (J5): numbers of a
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
-from console_service.cursors import Cursor, Limit, decode_cursor, encode_cursor
+from console_service.cursors import Cursor, Limit, TimeMs, decode_cursor, encode_cursor
+from console_service.operators import SITE_CHECKED, Viewing, check_site
 from console_service.times import Time
 from shared.domain.attendance import AttendanceEvent, parse_rfc3339
+from shared.domain.operators import Operator
 from shared.runtime.problems import Problem
 from shared.stores.interfaces import AttendanceQuery, AttendanceRecord, AttendanceStore, PictureStore
 
@@ -32,6 +34,8 @@ class Attendance(AttendanceEvent, frozen=True, kw_only=True, rename="camel"):
 
     has_image: bool
     """True where its picture is stored and can be had under /image."""
+    erased: bool = False
+    """True where the person was deleted: who passed when and where is all that is left."""
     extra: msgspec.Raw | None = None
 
 
@@ -58,6 +62,32 @@ EXAMPLE = Attendance(
 )
 
 Filter = Annotated[str | None, Query(min_length=1, max_length=64)]
+
+
+async def _asked_for(
+    operator: Viewing,
+    sn: Filter = None,
+    person_id: Annotated[Filter, Query(alias="personId")] = None,
+    site_id: Annotated[Filter, Query(alias="siteId")] = None,
+    from_ms: Annotated[Time, Query(alias="from", description="recordTime at or after")] = None,
+    to_ms: Annotated[Time, Query(alias="to", description="recordTime before")] = None,
+    received_after_ms: Annotated[
+        Time, Query(alias="receivedAfter", description="receivedAt after; the list is then in order of receipt")
+    ] = None,
+) -> AttendanceQuery:
+    return AttendanceQuery(
+        sn=sn,
+        person_id=person_id,
+        site_id=site_id,
+        site_ids=sites_asked(operator, site_id),
+        from_ms=from_ms,
+        to_ms=to_ms,
+        received_after_ms=received_after_ms,
+    )
+
+
+AskedFor = Annotated[AttendanceQuery, Depends(_asked_for)]
+"""The filters of a list of attendances, within what the operator may see."""
 EventId = Annotated[str, Path(alias="eventId", examples=["0d6a3c7e-5f3a-5b1e-9a86-2d1f6a3c7e51"])]
 
 
@@ -66,20 +96,12 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
     router = APIRouter(prefix="/attendance", tags=["attendance"])
 
     @router.get(
-        "", summary="List attendances", response_class=Response, responses=_json_of(AttendancePage([EXAMPLE], None))
+        "",
+        summary="List attendances",
+        response_class=Response,
+        responses=_json_of(AttendancePage([EXAMPLE], None)) | SITE_CHECKED,
     )
-    async def list_attendances(
-        sn: Filter = None,
-        person_id: Annotated[Filter, Query(alias="personId")] = None,
-        site_id: Annotated[Filter, Query(alias="siteId")] = None,
-        from_ms: Annotated[Time, Query(alias="from", description="recordTime at or after")] = None,
-        to_ms: Annotated[Time, Query(alias="to", description="recordTime before")] = None,
-        received_after_ms: Annotated[
-            Time, Query(alias="receivedAfter", description="receivedAt after; the list is then in order of receipt")
-        ] = None,
-        cursor: Cursor = None,
-        limit: Limit = 50,
-    ) -> Response:
+    async def list_attendances(query: AskedFor, cursor: Cursor = None, limit: Limit = 50) -> Response:
         """Newest recordTime first. Times are epoch milliseconds or RFC 3339. A page of large records has fewer
         than limit.
 
@@ -87,17 +109,9 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
         records are stored after they are received, not in that very order, and one that is stored later than this
         overlap is missed. It must cover the lag of the attendance-writer; eventId tells those that were read already.
         Whoever needs every record, and at once, reads the topic attendance.sign-in.v1."""
-        query = AttendanceQuery(
-            sn=sn,
-            person_id=person_id,
-            site_id=site_id,
-            from_ms=from_ms,
-            to_ms=to_ms,
-            received_after_ms=received_after_ms,
-        )
         listed = f"attendance {msgspec.json.encode(msgspec.structs.replace(query, limit=0)).decode()}"
         if cursor is not None:
-            query = msgspec.structs.replace(query, after=decode_cursor(listed, cursor, tuple[int, str]))
+            query = msgspec.structs.replace(query, after=decode_cursor(listed, cursor, tuple[TimeMs, str]))
         items, is_last = await read_page(query, limit)
         following = None if is_last else encode_cursor(listed, _place(query, items[-1]))
         return _json(AttendancePage(items=items, next=following))
@@ -120,10 +134,10 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
             query = msgspec.structs.replace(query, after=_place(query, items[-1]))
 
     @router.get("/{eventId}", summary="Show an attendance", response_class=Response, responses=_json_of(EXAMPLE))
-    async def show_attendance(event_id: EventId) -> Response:
+    async def show_attendance(operator: Viewing, event_id: EventId) -> Response:
         """One passage by its eventId, the id of the event on Kafka."""
         record = await attendances.find(event_id)
-        if record is None:
+        if record is None or not operator.sees(record.event.site_id):
             raise Problem(404, "no such attendance")
         return _json(_answer(record, await pictures.extra([event_id])))  # noqa: S610  as above
 
@@ -139,10 +153,19 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
             304: {"description": "It is the one that the caller has (If-None-Match)"},
         },
     )
-    async def show_image(event_id: EventId, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    async def show_image(
+        operator: Viewing, event_id: EventId, if_none_match: Annotated[str | None, Header()] = None
+    ) -> Response:
         """As the terminal took it. A picture never changes: ETag is its SHA-256."""
+        # A picture may be there before its attendance, and says nothing of a site: the unbound need not wait for one.
+        record = None if operator.site_ids is None else await attendances.find(event_id)
+        if not operator.sees(None if record is None else record.event.site_id):
+            raise Problem(404, "no such attendance")
         picture = await pictures.picture(event_id)
         if picture is None:
+            record = await attendances.find(event_id)
+            if record is not None and record.erased:
+                raise Problem(404, "the picture was erased with the person")
             raise Problem(404, "this attendance has no picture stored")
         etag = f'"{hashlib.sha256(picture.data).hexdigest()}"'
         headers = {"ETag": etag, "Cache-Control": "private"}
@@ -156,13 +179,22 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
     return router
 
 
+def sites_asked(operator: Operator, site_id: str | None) -> tuple[str, ...] | None:
+    """What a list of attendances is narrowed to beside its own filters. Raises Problem (404) where a site is asked for
+    that is not the operator's."""
+    if site_id is not None:
+        check_site(operator, site_id)
+        return None
+    return None if operator.site_ids is None else tuple(sorted(operator.site_ids))
+
+
 def _place(query: AttendanceQuery, event: AttendanceEvent) -> tuple[int, str]:
     """Where it stands in the order of the list."""
     ordering_ms = event.record_time if query.received_after_ms is None else parse_rfc3339(event.received_at)
     return ordering_ms, event.event_id
 
 
-def _json_of(example: msgspec.Struct) -> dict[int | str, dict[str, object]]:
+def _json_of(example: msgspec.Struct) -> dict[int | str, dict[str, Any]]:
     described = {
         "schema": {"$ref": f"#/components/schemas/{type(example).__name__}"},
         "example": json.loads(msgspec.json.encode(example)),
@@ -179,6 +211,7 @@ def _answer(record: AttendanceRecord, extras: Mapping[str, str]) -> Attendance:
     return Attendance(
         **msgspec.structs.asdict(record.event),
         has_image=record.has_image,
+        erased=record.erased,
         extra=None if extra is None else _as_json(extra),
     )
 

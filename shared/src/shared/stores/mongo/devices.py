@@ -1,10 +1,10 @@
 """`devices`: which terminals there are, whose they are, and where they stood."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pymongo
 
-from shared.domain.devices import Device, Direction, SiteSpan, site_at
+from shared.domain.devices import Device, Direction, SiteSpan, site_at, stands_at
 from shared.runtime.unavailable import Unavailable
 from shared.stores.mongo.absent import add_absent
 from shared.stores.mongo.client import Database, Document, mongo_faults
@@ -52,6 +52,20 @@ class MongoDeviceStore:
         with mongo_faults():
             found = self._devices.find({"_id": {"$gt": after or ""}}).sort("_id", pymongo.ASCENDING).limit(limit)
             return [_device(document) for document in await found.to_list(None)]
+
+    async def page_at_sites(
+        self, site_ids: Collection[str], now_ms: int, after: str | None, limit: int
+    ) -> Sequence[Device]:
+        there_now: list[Device] = []
+        while True:
+            ever_there: Document = {"siteHistory.siteId": {"$in": list(site_ids)}, "_id": {"$gt": after or ""}}
+            with mongo_faults():
+                found = self._devices.find(ever_there).sort("_id", pymongo.ASCENDING).limit(limit)
+                devices = [_device(document) for document in await found.to_list(None)]
+            there_now += [device for device in devices if stands_at(device, now_ms)[0] in site_ids]
+            if len(devices) < limit or len(there_now) >= limit:
+                return there_now[:limit]
+            after = devices[-1].sn
 
     async def replace(self, earlier: Device, device: Device) -> bool:
         as_read = {"_id": device.sn, "changedAtMs": _or_absent(earlier.changed_at_ms)}

@@ -10,7 +10,22 @@ import pymongo
 from shared.runtime.logging import configure_logging
 from shared.runtime.settings import LoggingSettings, MongoSettings
 from shared.runtime.unavailable import Unavailable
-from shared.stores.mongo import attendance, audit, credentials, devices, pictures, sites, tasks
+from shared.stores.mongo import (
+    attendance,
+    audit,
+    campaign_devices,
+    campaigns,
+    credentials,
+    devices,
+    faces,
+    firmware,
+    operators,
+    persons,
+    pictures,
+    rosters,
+    sites,
+    tasks,
+)
 from shared.stores.mongo.client import Database, mongo_faults, open_mongo
 
 log = logging.getLogger(__name__)
@@ -18,9 +33,16 @@ log = logging.getLogger(__name__)
 INDEXES: Mapping[str, Sequence[pymongo.IndexModel]] = {
     attendance.COLLECTION: attendance.INDEXES,
     audit.COLLECTION: audit.INDEXES,
+    campaign_devices.COLLECTION: campaign_devices.INDEXES,
+    campaigns.COLLECTION: campaigns.INDEXES,
     credentials.COLLECTION: credentials.INDEXES,
     devices.COLLECTION: devices.INDEXES,
+    faces.COLLECTION: faces.INDEXES,
+    firmware.COLLECTION: firmware.INDEXES,
+    operators.COLLECTION: operators.INDEXES,
+    persons.COLLECTION: persons.INDEXES,
     pictures.COLLECTION: pictures.INDEXES,
+    rosters.COLLECTION: rosters.INDEXES,
     sites.COLLECTION: sites.INDEXES,
     tasks.COLLECTION: tasks.INDEXES,
 }

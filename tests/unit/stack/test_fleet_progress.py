@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 from stack.fleet_progress import Progress, last_report
+from stack.site_story import Told
 
 
 def report(**changed: Any) -> dict[str, Any]:
     counts = {"online": 5, "heartbeats": 10, "signInsSent": 20, "acknowledged": 18, "refused": 1, "unanswered": 1}
     tasks = {"commands": 2, "tasksFetched": 3, "tasksReported": {"done": 3, "failed": 1}}
-    return {**counts, **tasks, "latencyMsP50": 3.2, "latencyMsP99": 11.8, **changed}
+    site = {"personsTaken": 40, "facesTaken": 30, "personsFailed": 1, "facesFailed": 2, "personsDeleted": 4}
+    site |= {"rostersReported": 5, "packagesInstalled": 6, "wrongSignatures": 0}
+    return {**counts, **tasks, **site, "latencyMsP50": 3.2, "latencyMsP99": 11.8, **changed}
 
 
 def test_the_last_whole_report_counts() -> None:
@@ -93,3 +96,16 @@ def test_tasks_are_shown_from_their_making_to_their_report() -> None:
     progress.take_report(0.0, report())
     assert dict(progress.rows())["tasks"] == "6 made, 2 pushed, 3 fetched, 4 reported"
     assert dict(progress.totals())["tasks"] == dict(progress.rows())["tasks"]
+
+
+def test_the_site_s_workers_rosters_and_firmware_are_shown() -> None:
+    progress = Progress(terminals=6, story=Told(workers=40, terminals=5, step="reconciles"))
+    progress.take_report(0.0, report())
+    rows = dict(progress.rows())
+    assert rows["workers"] == "40 with faces at 5 terminals: 40 loaded, 30 faces, 3 failed, 4 deleted"
+    assert (rows["rosters"], rows["firmware"], rows["site story"]) == ("5 reported", "6 installed", "reconciles")
+    progress.story.differences = 3
+    progress.take_report(1.0, report(wrongSignatures=2))
+    totals = dict(progress.totals())
+    assert totals["rosters"] == "5 reported, 3 differences found and made good"
+    assert totals["workers"].endswith("; wrong signatures 2")

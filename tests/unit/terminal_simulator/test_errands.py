@@ -1,93 +1,66 @@
-"""What a terminal asks over HTTPS about its tasks, and what it makes of every answer (3.1, 3.2)."""
-
-import hashlib
-import json
-from random import Random
-from typing import Any
+"""Which tasks a terminal fetches, does and reports, and what it makes of every answer (3.1, 3.2)."""
 
 import json5
 import pytest
 
-from terminal_simulator.errands import Call, Errands, read_answer
-from terminal_simulator.habits import Habits
+from terminal_simulator.calls import Call, read_answer
 from terminal_simulator.signing import ParamStyle, SignForm
-from terminal_simulator.tally import Tally
 from terminal_simulator.wire import MalformedAnswer
+from tests.unit.terminal_simulator.errand_bench import (
+    SECRET,
+    SN,
+    TOKEN,
+    A,
+    B,
+    Bench,
+    given,
+    md5,
+    param_of,
+    refusal,
+    reliable,
+    success,
+    success_to,
+)
 
-SN, TOKEN, SECRET = "1388186", "696e8019b6fe4dbcb7e5ced91a1c771c", "93f6218530984c32a3bf2b3d03dcb417"
-A, B = "6541951958563696640", "6541951958626611200"
-RELIABLE = Habits(failed_share=0, unsupported_share=0)
-
-
-def md5(*fields: str) -> str:
-    return hashlib.md5("".join(fields).encode(), usedforsecurity=False).hexdigest()
-
-
-def success(response: str | None = None) -> bytes:
-    """A signed answer; the response is signed as it stands."""
-    member = "" if response is None else f'"response": {response} ,'
-    signature = md5("v1.0.0", "true", response or "", SECRET)
-    return f'{{"version":"v1.0.0", "success":true,{member}"sign":"{signature}"}}'.encode()
-
-
-def refusal(code: str, *, signed: bool = True) -> bytes:
-    sign = f',"sign":"{md5("v1.0.0", "false", SECRET)}"' if signed else ""
-    return f'{{"version":"v1.0.0","success":false,"error":{{"errorcode":"{code}","errmsg":"…"}}{sign}}}'.encode()
+CLEAR = "T_CLEAR_DEVICE_PERSON"
 
 
-def given(*tasks: tuple[str, str]) -> bytes:
-    return success(json.dumps({"tasks": [{"taskid": task_id, "apicode": apicode} for task_id, apicode in tasks]}))
-
-
-class Bench:
-    """A terminal's errands; its clock and its platform are the test's hands."""
-
-    def __init__(self, habits: Habits = RELIABLE) -> None:
-        self.now = 1000.0
-        self.tally = Tally()
-        self.errands = Errands(SN, SECRET, habits, self.tally, Random(5))
-
-    def call(self, apicode: str) -> Call:
-        """The call that is due now, whose interface is the one expected."""
-        call = self.errands.next_call(TOKEN, self.now)
-        assert call is not None
-        assert call.apicode == apicode
-        return call
-
-    def is_idle(self) -> bool:
-        return self.errands.wake_at() is None and self.errands.next_call(TOKEN, self.now) is None
-
-    def answer(self, call: Call, body: bytes) -> str:
-        return self.errands.answered(call, body, self.now)
-
-
-def param_of(call: Call) -> Any:
-    return json.loads(call.body)["param"]
-
-
-def test_3_1_listed_tasks_are_fetched_then_reported_and_then_there_is_peace() -> None:
+def test_3_1_listed_tasks_are_fetched_done_then_reported_and_then_there_is_peace() -> None:
     bench = Bench()
     bench.errands.listed([A, B])
     fetch = bench.call("T_GET_TASKS")
     assert sorted(param_of(fetch)["taskids"]) == [A, B]
-    assert bench.answer(fetch, given((A, "T_SEND_PERSON"), (B, "T_CLEAR_DEVICE_PERSON"))) == ""
-    report = bench.call("T_UPDATE_TASKS_STATUS")
-    assert param_of(report) == {
-        "task": [{"taskId": [A], "status": 1}, {"taskId": [B], "status": 1}],
-        "personCount": 0,  # it was told to forget everybody
-        "faceCount": 0,
-    }
-    assert bench.answer(report, success()) == ""
+    assert bench.answer(fetch, given((A, CLEAR), (B, CLEAR))) == ""
+    done = []
+    for _ in range(2):
+        done.append(bench.give(CLEAR).task_ids[0])
+        assert bench.report() == {"taskId": [done[-1]], "status": 1, "personCount": 0, "faceCount": 0}
+    assert sorted(done) == [A, B]
     bench.errands.listed([A, B])  # on the way while the report was taken
     assert bench.is_idle()
     assert bench.tally.tasks_fetched == 2
     assert bench.tally.tasks_reported == {"done": 2}
 
 
+def test_the_tasks_that_wait_are_done_in_any_order() -> None:
+    orders: set[str] = set()
+    for seed in range(20):
+        bench = Bench(seed=seed)
+        for number in range(4):
+            bench.errands.pushed({"taskid": str(number)}, CLEAR)
+        order = ""
+        for _ in range(4):
+            order += bench.give(CLEAR).task_ids[0]
+            bench.report()
+        assert sorted(order) == list("0123")
+        orders.add(order)
+    assert len(orders) > 3
+
+
 @pytest.mark.parametrize("style", ParamStyle)
 @pytest.mark.parametrize("form", SignForm)
 def test_s2_s3_calls_are_signed_over_the_text_that_the_form_says(style: ParamStyle, form: SignForm) -> None:
-    bench = Bench(Habits(style=style, form=form))
+    bench = Bench(reliable(style=style, form=form))
     bench.errands.listed([A])
     body = bench.call("T_GET_TASKS").body.decode()
     sent = json5.loads(body)
@@ -99,20 +72,24 @@ def test_s2_s3_calls_are_signed_over_the_text_that_the_form_says(style: ParamSty
 
 
 def test_the_loose_style_reports_as_the_standard_prints_it() -> None:
-    bench = Bench(Habits(style=ParamStyle.LOOSE, failed_share=0, unsupported_share=0))
-    bench.errands.pushed({"taskid": A}, "T_SEND_PERSON")
-    sent = json5.loads(bench.call("T_UPDATE_TASKS_STATUS").body.decode())
-    assert sent["param"]["task"] == [{"taskid": A, "status": 1}]
+    bench = Bench(reliable(style=ParamStyle.LOOSE))
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.give(CLEAR)
+    body = bench.call("T_UPDATE_TASKS_STATUS").body.decode()
+    assert f'param:{{task:[{{taskid:"{A}",status:1}}],personCount:0,faceCount:0}}' in body
 
 
 def test_c1_a_pushed_task_is_done_without_being_fetched_and_once() -> None:
     bench = Bench()
-    bench.errands.pushed({"taskid": A}, "T_CLEAR_DEVICE_PERSON")
+    bench.errands.pushed({"taskid": A}, CLEAR)
     bench.errands.listed([A])
-    bench.errands.pushed({"taskid": A}, "T_CLEAR_DEVICE_PERSON")
-    report = bench.call("T_UPDATE_TASKS_STATUS")
-    bench.answer(report, success())
-    bench.errands.pushed({"taskid": A}, "T_CLEAR_DEVICE_PERSON")
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    call = bench.call(CLEAR)
+    bench.errands.listed([A])
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.answer(call, success_to(call))
+    bench.report()
+    bench.errands.pushed({"taskid": A}, CLEAR)
     assert bench.is_idle()
 
 
@@ -120,37 +97,42 @@ def test_c1_a_task_pushed_while_it_is_fetched_is_done_once() -> None:
     bench = Bench()
     bench.errands.listed([A])
     fetch = bench.call("T_GET_TASKS")
-    bench.errands.pushed({"taskid": A}, "T_SEND_PERSON")
-    bench.answer(fetch, given())
-    assert bench.call("T_UPDATE_TASKS_STATUS").task_ids == (A,)
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.answer(fetch, given((A, CLEAR)))
+    assert bench.give(CLEAR).task_ids == (A,)
+    assert bench.report()["taskId"] == [A]
+    assert bench.is_idle()
 
 
 def test_tasks_that_are_not_given_have_ended_and_are_dropped() -> None:
     bench = Bench()
     bench.errands.listed([A, B])
-    bench.answer(bench.call("T_GET_TASKS"), given((B, "T_SEND_PERSON")))
-    assert bench.call("T_UPDATE_TASKS_STATUS").task_ids == (B,)
+    bench.answer(bench.call("T_GET_TASKS"), given((B, CLEAR)))
+    assert bench.give(CLEAR).task_ids == (B,)
+    bench.report()
+    assert bench.is_idle()
 
 
 def test_what_heartbeats_list_no_more_is_forgotten_and_done_anew_when_listed_again() -> None:
     bench = Bench()
-    bench.errands.pushed({"taskid": A}, "T_SEND_PERSON")
-    bench.answer(bench.call("T_UPDATE_TASKS_STATUS"), success())
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.give(CLEAR)
+    bench.report()
     bench.errands.listed([])
     bench.errands.listed([A])
     bench.call("T_GET_TASKS")
 
 
 def test_shares_of_tasks_fail_or_are_not_supported_and_an_unknown_interface_never_is() -> None:
-    bench = Bench(Habits(failed_share=0.3, unsupported_share=0.2))
+    bench = Bench(reliable(failed_share=0.3, unsupported_share=0.2))
     for number in range(2000):
-        bench.errands.pushed({"taskid": str(number)}, "T_SEND_PERSON")
-    while (call := bench.errands.next_call(TOKEN, bench.now)) is not None:
-        bench.answer(call, success())
+        bench.errands.pushed({"taskid": str(number)}, CLEAR)
+    while isinstance(call := bench.errands.next_call(TOKEN, bench.now), Call):
+        bench.answer(call, success_to(call) if call.apicode == CLEAR else success())
     assert 500 < bench.tally.tasks_reported["failed"] < 700
     assert 300 < bench.tally.tasks_reported["unsupported"] < 500
     bench.errands.pushed({"taskid": A}, "T_NEW")
-    assert param_of(bench.call("T_UPDATE_TASKS_STATUS"))["task"] == [{"taskId": [A], "status": 3}]
+    assert bench.report() == {"taskId": [A], "status": 3, "personCount": 0, "faceCount": 0}
 
 
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,12 +150,24 @@ def test_one_call_is_under_way_at_a_time_and_none_without_a_token() -> None:
 @pytest.mark.parametrize("code", ["500_01", "401_01"])
 def test_a_report_that_was_not_taken_is_made_again_after_a_pause(code: str) -> None:
     bench = Bench()
-    bench.errands.pushed({"taskid": A}, "T_SEND_PERSON")
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.give(CLEAR)
     first = bench.call("T_UPDATE_TASKS_STATUS")
     assert bench.answer(first, refusal(code)) == code
     assert bench.errands.next_call(TOKEN, bench.now) is None
     bench.now += 5
     assert bench.call("T_UPDATE_TASKS_STATUS").body == first.body
+
+
+@pytest.mark.parametrize("code", ["500_01", "401_01"])
+def test_a_step_of_a_job_that_was_refused_for_now_is_made_again_with_the_token_of_then(code: str) -> None:
+    bench = Bench()
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    assert bench.answer(bench.call(CLEAR), refusal(code, task_id=A)) == code
+    bench.now += 5
+    again = bench.errands.next_call("another token", bench.now)
+    assert isinstance(again, Call)
+    assert (again.apicode, again.task_ids, again.token) == (CLEAR, (A,), "another token")
 
 
 def test_a_call_without_an_answer_is_made_again_after_a_pause() -> None:
@@ -188,11 +182,31 @@ def test_a_call_without_an_answer_is_made_again_after_a_pause() -> None:
     assert bench.call("T_GET_TASKS").body == first.body
 
 
+def test_an_answer_that_is_lost_on_purpose_is_counted_and_the_call_made_again() -> None:
+    bench = Bench(reliable(lost_share=1.0))
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    first = bench.call(CLEAR)
+    assert bench.answer(first, success_to(first)) == ""
+    assert bench.tally.answers_lost == 1
+    assert bench.errands.next_call(TOKEN, bench.now) is None
+    bench.now += 5
+    assert bench.call(CLEAR).body == first.body
+
+
 @pytest.mark.parametrize("code", ["400_01", "400_02"])
 def test_what_is_refused_for_good_is_given_up(code: str) -> None:
     bench = Bench()
-    bench.errands.pushed({"taskid": A}, "T_SEND_PERSON")
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.give(CLEAR)
     bench.answer(bench.call("T_UPDATE_TASKS_STATUS"), refusal(code))
+    bench.now += 5
+    assert bench.is_idle()
+
+
+def test_t12_a_task_that_ended_while_it_was_done_is_given_up_and_not_reported() -> None:
+    bench = Bench()
+    bench.errands.pushed({"taskid": A}, CLEAR)
+    bench.answer(bench.call(CLEAR), refusal("400_02", task_id=A))
     bench.now += 5
     assert bench.is_idle()
 
@@ -231,11 +245,13 @@ def test_s5_an_answer_that_is_none_or_wrongly_signed_is_named_and_the_call_made_
     bench.errands.listed([A])
     with pytest.raises(MalformedAnswer, match=fault):
         bench.answer(bench.call("T_GET_TASKS"), body)
+    assert bench.tally.wrong_signatures == (fault == "signature")
     bench.now += 5
     bench.call("T_GET_TASKS")
 
 
 def test_s5_an_error_may_come_unsigned_but_not_wrongly_signed() -> None:
-    assert read_answer(refusal("401_01", signed=False), SECRET)["error"]["errorcode"] == "401_01"
+    call = Call("T_GET_TASKS", (A,), TOKEN, b"")
+    assert read_answer(call, refusal("401_01", signed=False), SECRET)["error"]["errorcode"] == "401_01"
     with pytest.raises(MalformedAnswer, match="signature"):
-        read_answer(refusal("401_01"), "another secret")
+        read_answer(call, refusal("401_01"), "another secret")

@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from terminal_simulator.calls import Download, Downloaded
 from terminal_simulator.fleet import Fleet, Plan
-from terminal_simulator.habits import Account, Habits
-from terminal_simulator.https import NoAnswer, post, read_address
+from terminal_simulator.https import KEPT_SECONDS, HttpsClient, NoAnswer, read_address
 from terminal_simulator.ledger import Ledger
 from terminal_simulator.line import Address
+from tests.unit.terminal_simulator.errand_bench import ACCOUNT, A, given, refusal, reliable, success
 from tests.unit.terminal_simulator.scripted_platform import Request, accept, platform, write_answer
-from tests.unit.terminal_simulator.test_errands import given, refusal, success
 
-A = "6541951958563696640"
-ACCOUNT = Account("id", "key", "93f6218530984c32a3bf2b3d03dcb417")
-HABITS = Habits(heartbeat_seconds=0.2, sign_ins_per_minute=0, failed_share=0, unsupported_share=0)
+HABITS = reliable(heartbeat_seconds=0.2, sign_ins_per_minute=0)
 TLS = ssl.create_default_context()
+CLEAR = "T_CLEAR_DEVICE_PERSON"
 
 Serve = Callable[[dict[str, Any]], web.Response]
 
@@ -37,6 +36,7 @@ async def serving(serve: Serve) -> AsyncIterator[tuple[str, list[dict[str, Any]]
 
     app = web.Application()
     app.router.add_post("/api/device", handle)
+    app.router.add_get("/files/{name}", give_file)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -47,9 +47,35 @@ async def serving(serve: Serve) -> AsyncIterator[tuple[str, list[dict[str, Any]]
         await runner.cleanup()
 
 
+FILE = bytes(range(256)) * 4
+
+
+async def give_file(request: web.Request) -> web.StreamResponse:
+    """A file as task-api gives it, with one range at most; PEERS shows over which connection it was asked for."""
+    PEERS.append(request.transport.get_extra_info("peername")[1] if request.transport else 0)
+    if request.match_info["name"] == "busy":
+        return web.Response(status=503)
+    if request.headers.get("If-None-Match") == '"e1"':
+        return web.Response(status=304)
+    if request.match_info["name"] == "cut":
+        answer = web.StreamResponse(headers={"Content-Length": str(len(FILE))})
+        await answer.prepare(request)
+        await answer.write(FILE[:100])
+        assert request.transport is not None
+        request.transport.close()
+        return answer
+    part = request.http_range
+    status = 200 if part.start is None else 206
+    return web.Response(status=status, body=FILE[part], headers={"ETag": '"e2"'})
+
+
+PEERS: list[int] = []
+
+
 def give_and_take(body: dict[str, Any]) -> web.Response:
-    answer = given((A, "T_SEND_PERSON")) if body["apicode"] == "T_GET_TASKS" else success()
-    return web.Response(body=answer)
+    if body["apicode"] == "T_GET_TASKS":
+        return web.Response(body=given((A, CLEAR)))
+    return web.Response(body=success(signed=A if body["apicode"] == CLEAR else None))
 
 
 async def run_fleet(tcp: Callable[[Request], bytes], url: str, seconds: float = 1.2) -> Fleet:
@@ -80,21 +106,21 @@ class ListsOne:
         if request.apicode != "C_HEARTBEAT" or is_reported:
             return accept(request)
         if self._pushes:
-            return accept(request) + write_answer("T_SEND_PERSON", response=json.dumps({"taskid": A}))
+            return accept(request) + write_answer(CLEAR, response=json.dumps({"taskid": A}))
         return write_answer("C_HEARTBEAT", response=json.dumps({"taskids": [A]}))
 
 
 async def test_a_listed_task_is_fetched_and_reported() -> None:
     async with serving(give_and_take) as (url, bodies):
         fleet = await run_fleet(ListsOne(bodies), url)
-    assert [body["apicode"] for body in bodies] == ["T_GET_TASKS", "T_UPDATE_TASKS_STATUS"]
+    assert [body["apicode"] for body in bodies] == ["T_GET_TASKS", CLEAR, "T_UPDATE_TASKS_STATUS"]
     assert fleet.tally.tasks_reported == {"done": 1}
 
 
 async def test_c1_a_pushed_task_is_reported_without_being_fetched() -> None:
     async with serving(give_and_take) as (url, bodies):
         fleet = await run_fleet(ListsOne(bodies, pushes=True), url)
-    assert [body["apicode"] for body in bodies] == ["T_UPDATE_TASKS_STATUS"]
+    assert [body["apicode"] for body in bodies] == [CLEAR, "T_UPDATE_TASKS_STATUS"]
     assert fleet.tally.commands >= 1
     assert fleet.tally.tasks_fetched == 0
 
@@ -117,10 +143,55 @@ async def test_a_platform_without_https_costs_no_heartbeat_and_is_named() -> Non
     assert fleet.tally.heartbeats >= 4
 
 
+@asynccontextmanager
+async def client(url: str) -> AsyncIterator[HttpsClient]:
+    client = HttpsClient(read_address(url, TLS))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
 async def test_a_status_that_is_no_success_is_no_answer() -> None:
-    async with serving(lambda _: web.Response(status=503)) as (url, _):
+    async with serving(lambda _: web.Response(status=503)) as (url, _), client(url) as http:
         with pytest.raises(NoAnswer, match="503"):
-            await post(read_address(url, TLS), b"{}")
+            await http.post(b"{}")
+
+
+async def test_a_file_is_loaded_whole_or_by_range_or_not_again() -> None:
+    async with serving(give_and_take) as (url, _), client(url) as http:
+        link = f"{url}/files/face?signature=s"
+        assert await http.get(Download(link, end=4096)) == Downloaded(200, FILE, '"e2"')
+        ranged = Download(link, start=100, end=300, is_range=True)
+        assert await http.get(ranged) == Downloaded(206, FILE[100:300], '"e2"')
+        assert (await http.get(Download(link, '"e1"', end=4096))).status == 304
+        assert (await http.get(Download(f"{url}/nothing", end=4096))).status == 404
+        assert (await http.get(Download(f"{url}/files/busy", end=4096))).status == 503
+        assert await http.get(Download("no link", end=4096)) == Downloaded(0)
+
+
+async def test_of_a_file_no_more_than_wanted_is_read() -> None:
+    async with serving(give_and_take) as (url, _), client(url) as http:
+        assert (await http.get(Download(f"{url}/files/face", end=10))).body == FILE[:10]
+
+
+async def test_a_download_that_breaks_off_is_no_answer_and_the_next_one_works() -> None:
+    async with serving(give_and_take) as (url, _), client(url) as http:
+        with pytest.raises(NoAnswer) as raised:
+            await http.get(Download(f"{url}/files/cut?signature=secret", end=4096))
+        assert "secret" not in str(raised.value)
+        assert (await http.get(Download(f"{url}/files/face", end=4096))).status == 200
+
+
+async def test_one_connection_serves_requests_that_follow_closely() -> None:
+    PEERS.clear()
+    async with serving(give_and_take) as (url, _), client(url) as http:
+        await http.get(Download(f"{url}/files/face", end=4096))
+        await http.post(json.dumps({"apicode": CLEAR}).encode())
+        await http.get(Download(f"{url}/files/face", end=4096))
+        await asyncio.sleep(KEPT_SECONDS + 0.1)
+        await http.get(Download(f"{url}/files/face", end=4096))
+    assert PEERS[0] == PEERS[1] != PEERS[2]
 
 
 def test_the_address_may_name_another_path_and_must_be_a_url() -> None:

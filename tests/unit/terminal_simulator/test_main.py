@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from terminal_simulator.__main__ import SECRET_VARIABLE, main, parser, plan_of, read_secret
-from terminal_simulator.habits import Layout
+from terminal_simulator.habits import Habits, Layout
 from terminal_simulator.signing import ParamStyle, SignForm
 from tests.unit.terminal_simulator.scripted_platform import Answering, Request, accept, platform, write_answer
 
@@ -31,6 +31,8 @@ NEEDED = ["--tcp", "127.0.0.1:9000", "--access-id", "id", "--access-key", "key"]
         (["--tls", "--ca", "/nowhere/ca.pem"], "--ca: "),
         (["--https", "gate.example:8443"], "is not https://HOST:PORT"),
         (["--failed-tasks", "2"], "not between 0 and 1"),
+        (["--lost-answers", "-1"], "not a number of 0 or more"),
+        (["--page-size", "0"], "not a whole number above 0"),
         (["--sn-prefix", "S" * 60], "at most 59 characters"),
         (["--access-secret-file", "/nowhere/secret"], "--access-secret-file: "),
         (["--ledger", "/nowhere/ledger"], "ledger"),
@@ -67,6 +69,8 @@ def test_every_option_reaches_the_plan() -> None:
             "--layout", "nine", "--param-style", "loose", "--sign-form", "sorted", "--sn-prefix", "T", "--persons", "3",
             "--seed", "11", "--buffer", "50", "--answer-timeout-seconds", "4", "--report-json-lines",
             "--https", "https://gate.example:8443", "--failed-tasks", "0.5", "--unsupported-tasks", "0.125",
+            "--failed-persons", "0.1", "--failed-faces", "0.2", "--straying-terminals", "0.3", "--lost-answers", "0.4",
+            "--page-size", "7",
         ]
     )  # fmt: skip
     plan = plan_of(arguments, {SECRET_VARIABLE: "secret"})
@@ -81,7 +85,14 @@ def test_every_option_reaches_the_plan() -> None:
     assert plan.https is not None
     assert (plan.https.host, plan.https.port, plan.https.path) == ("gate.example", 8443, "/api/device")
     assert (habits.failed_share, habits.unsupported_share) == (0.5, 0.125)
+    assert (habits.failed_persons_share, habits.failed_faces_share, habits.page_size) == (0.1, 0.2, 7)
+    assert (habits.straying_share, habits.lost_share) == (0.3, 0.4)
     assert "secret" not in repr(plan)
+
+
+def test_what_goes_wrong_where_nothing_is_said_is_what_habits_say() -> None:
+    habits = plan_of(parser().parse_args(NEEDED), {SECRET_VARIABLE: "secret"}).habits
+    assert habits == Habits()
 
 
 async def run_process(answering: Answering, *options: str, stop: signal.Signals | None = None) -> tuple[int, str, str]:

@@ -53,3 +53,19 @@ def test_tasks_are_reported_by_outcome() -> None:
     assert (line["tasks"], line["commands"], line["tasksFetched"]) == (3, 1, 2)
     assert line["tasksReported"] == {"done": 2, "failed": 1}
     assert "commands pushed 1, fetched 2, reported done 2, failed 1" in summary(tally, 2, 60.0)
+
+
+def test_workers_rosters_and_firmware_are_reported() -> None:
+    tally = Tally(persons_taken=40, persons_failed=1, faces_taken=30, faces_failed=2, persons_deleted=4)
+    tally.rosters_reported, tally.packages_installed, tally.strayed = 5, 6, 7
+    tally.answers_lost, tally.wrong_signatures = 8, 9
+    line = json.loads(json_line(tally))
+    told = ("personsTaken", "personsFailed", "facesTaken", "facesFailed", "personsDeleted")
+    assert [line[name] for name in told] == [40, 1, 30, 2, 4]
+    others = ("rostersReported", "packagesInstalled", "strayed", "answersLost", "wrongSignatures")
+    assert [line[name] for name in others] == [5, 6, 7, 8, 9]
+    text = summary(tally, 2, 60.0)
+    assert "40 taken (1 failed), 30 faces (2 failed), 4 deleted" in text
+    assert "rosters reported    5, terminals that strayed 7" in text
+    assert "firmware installed  6" in text
+    assert "wrong signatures    9; answers lost on purpose 8" in text

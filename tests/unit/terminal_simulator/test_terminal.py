@@ -15,6 +15,7 @@ import pytest
 
 from shared.protocol.generated.device.v1 import messages_pb2
 from terminal_simulator.habits import Account, Habits, Layout
+from terminal_simulator.holdings import HeldPerson
 from terminal_simulator.ledger import Ledger
 from terminal_simulator.signing import ParamStyle, SignForm
 from terminal_simulator.tally import Tally
@@ -370,6 +371,33 @@ def test_m7_task_ids_of_heartbeats_are_counted_once() -> None:
         bench.answer(write_answer(beat.apicode, response='{"taskids":["6543831380287827968","6543831380300410880"]}'))
         bench.now += 61
     assert bench.tally.tasks == 2
+
+
+def test_t10_another_firmware_is_told_by_a_heartbeat_at_once_and_by_every_later_one() -> None:
+    bench = Bench(QUIET)
+    bench.authenticate()
+    (beat,) = bench.sent()
+    bench.answer(accept(beat))
+    assert isinstance(beat, messages_pb2.DeviceRequest)
+    assert json.loads(beat.param)["deviceVersion"] == "simulator-1.0"
+    assert bench.sent_after(1) == []
+    bench.terminal.holdings.device_version = "2.4.1"
+    assert bench.terminal.wake_at(bench.now) <= bench.now
+    for seconds in (0, 61):
+        (beat,) = bench.sent_after(seconds)
+        assert isinstance(beat, messages_pb2.DeviceRequest)
+        assert json.loads(beat.param)["deviceVersion"] == "2.4.1"
+        bench.answer(accept(beat))
+        assert bench.sent() == []
+
+
+def test_the_workers_whom_a_terminal_holds_pass_and_no_others() -> None:
+    bench = Bench(BUSY)
+    bench.terminal.holdings.persons.update({one: HeldPerson("甲", None) for one in ("W1", "W2")})
+    bench.authenticate()
+    passed = [entry["personId"] for _ in range(100) for entry in sign_ins(pass_and_take(bench, 1))]
+    assert set(passed) == {"W1", "W2"}
+    assert 0.3 < passed.count("W1") / len(passed) < 0.7
 
 
 def test_a_request_without_an_answer_stalls_the_connection_in_time() -> None:

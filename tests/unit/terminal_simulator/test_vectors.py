@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from terminal_simulator.calls import Call, read_answer
 from terminal_simulator.signing import sign
 from terminal_simulator.wire import FrameReader, decode_answer, encode_frame, encode_message
 
@@ -55,3 +56,17 @@ def test_m5_every_answer_of_the_vectors_is_read(vector: dict[str, Any]) -> None:
 )
 def test_s1_the_signature_of_an_accepted_vector_is_ours(vector: dict[str, Any]) -> None:
     assert sign(vector["signed"]) == vector["frame"][-1][1].lower()
+
+
+INTERFACES = load("task_interfaces.json")
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [call for call in INTERFACES["calls"] if call["task"] and json.loads(call["answer"])["success"]],
+    ids=lambda vector: str(vector["name"]),
+)
+def test_s5_every_answer_of_the_interfaces_verifies(vector: dict[str, Any]) -> None:
+    call = Call(vector["task"]["apicode"], (vector["task"]["taskid"],), INTERFACES["token"], b"")
+    answer = read_answer(call, vector["answer"].encode(), INTERFACES["accessSecret"])
+    assert answer["sign"] == vector["answerSign"]

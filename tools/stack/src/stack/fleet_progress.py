@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from stack.site_story import Told
+
 LOG_BLOCK_BYTES = 16_384
 RATE_SECONDS = 5.0
 
@@ -41,6 +43,15 @@ class Progress:
     tasks_pushed: int = 0
     tasks_fetched: int = 0
     tasks_reported: int = 0
+    persons_taken: int = 0
+    faces_taken: int = 0
+    failed: int = 0
+    """Persons and faces that terminals could not take."""
+    persons_deleted: int = 0
+    rosters_reported: int = 0
+    packages_installed: int = 0
+    wrong_signatures: int = 0
+    story: Told = field(default_factory=Told)
     writer_was_restarted: bool = False
     writer_lag: int | None = None
     """Records that the writer has not committed; None while it does not answer."""
@@ -60,6 +71,13 @@ class Progress:
         self.tasks_pushed = report["commands"]
         self.tasks_fetched = report["tasksFetched"]
         self.tasks_reported = sum(report["tasksReported"].values())
+        self.persons_taken = report["personsTaken"]
+        self.faces_taken = report["facesTaken"]
+        self.failed = report["personsFailed"] + report["facesFailed"]
+        self.persons_deleted = report["personsDeleted"]
+        self.rosters_reported = report["rostersReported"]
+        self.packages_installed = report["packagesInstalled"]
+        self.wrong_signatures = report["wrongSignatures"]
         p50, p99 = report["latencyMsP50"], report["latencyMsP99"]
         if p50 is not None and p99 is not None:
             self.latency_ms = (p50, p99)
@@ -110,6 +128,8 @@ class Progress:
             ("lag", f"{self.waiting}{broker_lag}"),
             ("answer time", latency),
             ("tasks", self._tasks()),
+            *self._site(),
+            ("site story", self.story.step),
         ]
 
     def totals(self) -> list[tuple[str, str]]:
@@ -124,6 +144,7 @@ class Progress:
             ),
             ("not yet stored", str(self.waiting)),
             ("tasks", self._tasks()),
+            *self._site(),
         ]
 
     def line(self) -> str:
@@ -135,6 +156,20 @@ class Progress:
             f"{self.tasks_made} made, {self.tasks_pushed} pushed, {self.tasks_fetched} fetched, "
             f"{self.tasks_reported} reported"
         )
+
+    def _site(self) -> list[tuple[str, str]]:
+        story = self.story
+        found = "" if story.differences is None else f", {story.differences} differences found and made good"
+        wrong = f"; wrong signatures {self.wrong_signatures}" if self.wrong_signatures else ""
+        return [
+            (
+                "workers",
+                f"{story.workers} with faces at {story.terminals} terminals: {self.persons_taken} loaded, "
+                f"{self.faces_taken} faces, {self.failed} failed, {self.persons_deleted} deleted{wrong}",
+            ),
+            ("rosters", f"{self.rosters_reported} reported{found}"),
+            ("firmware", f"{self.packages_installed} installed"),
+        ]
 
     def _rate(self, column: int) -> float:
         if len(self._samples) < 2:

@@ -1,4 +1,4 @@
-"""The few HTTP requests of the stack: readiness, metrics, and the vendor of the simulated terminals."""
+"""The few HTTP requests of the stack: readiness, metrics, and what an operator of the simulated terminals asks."""
 
 import json
 import urllib.error
@@ -9,6 +9,11 @@ from typing import Any
 class RequestFailed(Exception):
     """No answer, or one that is no success; the text names the address and what happened."""
 
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.is_refusal = status is not None and 400 <= status < 500
+        """Asking again would not help."""
+
 
 def get(url: str, *, token: str | None = None, timeout_seconds: float = 1.0) -> str:
     """The body of a successful answer. Raises RequestFailed."""
@@ -17,13 +22,20 @@ def get(url: str, *, token: str | None = None, timeout_seconds: float = 1.0) -> 
 
 def post_json(url: str, body: dict[str, Any], *, token: str, timeout_seconds: float = 10.0) -> Any:
     """The JSON of a successful answer. Raises RequestFailed."""
-    request = urllib.request.Request(  # noqa: S310 (our own address)
-        url,
-        data=json.dumps(body).encode(),
-        headers={**_headers(token), "Content-Type": "application/json"},
-        method="POST",
+    return send(
+        "POST", url, json.dumps(body).encode(), "application/json", token=token, timeout_seconds=timeout_seconds
     )
-    return json.loads(_send(request, timeout_seconds))
+
+
+def send(
+    method: str, url: str, body: bytes | None, content_type: str, *, token: str, timeout_seconds: float = 10.0
+) -> Any:
+    """The JSON of a successful answer, None where it is empty. Raises RequestFailed."""
+    request = urllib.request.Request(  # noqa: S310 (our own address)
+        url, data=body, headers={**_headers(token), "Content-Type": content_type}, method=method
+    )
+    text = _send(request, timeout_seconds)
+    return json.loads(text) if text else None
 
 
 def metric_total(exposition: str, name: str) -> float | None:
@@ -48,6 +60,6 @@ def _send(request: urllib.request.Request, timeout_seconds: float) -> str:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         with error:
-            raise RequestFailed(f"{request.full_url} answered {error.code}") from error
+            raise RequestFailed(f"{request.full_url} answered {error.code}", error.code) from error
     except OSError as error:
         raise RequestFailed(f"{request.full_url} did not answer: {error}") from error

@@ -14,6 +14,7 @@ from stack.http_client import RequestFailed, get, metric_total, post_json
 from stack.kept_secrets import VendorAccess, keep_vendor
 from stack.platform import Platform
 from stack.process import Process, StackError
+from stack.site_story import SiteStory
 from stack.stop_request import StopRequest
 
 TICK_SECONDS = 0.1
@@ -23,6 +24,8 @@ FLEET_GRACE_SECONDS = 10.0
 CATCH_UP_SECONDS = 10.0
 FIRST_TASK_SECONDS = 3.0
 TASK_SECONDS = 5.0
+STRAYING_SHARE = "0.5"
+"""Else the few of a site would mostly have nothing to be made good."""
 TASK_WISHES: tuple[dict[str, object], ...] = (
     {"apicode": "T_POST_DEVICE_PERSON", "excludeFields": ["img"], "push": True},
     {"apicode": "T_CLEAR_DEVICE_PERSON"},
@@ -47,6 +50,7 @@ class FleetRun:
         access = vendor_access(self._platform)
         fleet = self._start_fleet(access)
         started = time.monotonic()
+        story = self._start_story()
         try:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 next_line = started
@@ -65,15 +69,16 @@ class FleetRun:
                         self._make_task()
                     time.sleep(TICK_SECONDS)
         finally:
+            story.stop()
             fleet.stop(FLEET_GRACE_SECONDS)
         ran = time.monotonic() - started
         self._wait_until_stored(fleet)
         self._sum_up(ran)
 
     def _make_task(self) -> None:
-        """Has one terminal do something, by the operators' API."""
-        made = self._progress.tasks_made
-        wish = {**TASK_WISHES[made % len(TASK_WISHES)], "sn": f"SIM{made % self._progress.terminals + 1:05d}"}
+        """Has one terminal do something, by the operators' API; from the last one on, since the first are a site's."""
+        made, terminals = self._progress.tasks_made, self._progress.terminals
+        wish = {**TASK_WISHES[made % len(TASK_WISHES)], "sn": _sn(terminals - made % terminals)}
         addresses = self._platform.addresses
         try:
             post_json(f"{addresses.console}/api/v1/tasks", wish, token=addresses.admin_token, timeout_seconds=1.0)
@@ -81,10 +86,19 @@ class FleetRun:
             return  # it is being started again, or the terminal has not registered itself yet
         self._progress.tasks_made += 1
 
+    def _start_story(self) -> SiteStory:
+        addresses = self._platform.addresses
+        sns = [_sn(number) for number in range(1, self._progress.terminals + 1)]
+        story = SiteStory(addresses.console, addresses.admin_token, sns)
+        self._progress.story = story.told
+        story.start()
+        return story
+
     def _start_fleet(self, access: VendorAccess) -> Process:
         arguments = ["--tcp", self._platform.addresses.tcp, "--terminals", str(self._progress.terminals)]
         arguments += ["--https", self._platform.addresses.https, "--ca", str(self._platform.addresses.ca)]
         arguments += ["--access-id", access.access_id, "--access-key", access.access_key, "--report-json-lines"]
+        arguments += ["--straying-terminals", STRAYING_SHARE]
         # Not on the command line, where every user of the machine could read it.
         secret = {"TERMINAL_SIMULATOR_ACCESS_SECRET": access.access_secret}
         return self._platform.start_terminals("terminals", arguments, secret)
@@ -139,6 +153,10 @@ class FleetRun:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _sn(number: int) -> str:
+    return f"SIM{number:05d}"
 
 
 def log_end(log_file: Path) -> str:

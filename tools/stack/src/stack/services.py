@@ -123,8 +123,9 @@ def service_plans(
         **NO_NOTICE,
         "ADMIN_TOKEN": secrets.admin_token,
         "PUBLIC_BASE_URL": addresses.console,
+        "DEVICE_BASE_URL": addresses.https,
     }
-    task_api = {**tls, **NO_NOTICE, "HOST": HOST, "PORT": str(ports.https)}
+    task_api = {**tls, **NO_NOTICE, "HOST": HOST, "PORT": str(ports.https), "PUBLIC_BASE_URL": addresses.https}
     internal = {**NO_NOTICE, "HOST": HOST, "PORT": str(ports.session), "INTERNAL_TOKEN": secrets.session_token}
     plans = [
         _plan(f"tcp-ingress-{number}", "tcp-ingress", "tcp_ingress", "TCP_INGRESS_", ingress)

@@ -20,6 +20,14 @@ SECRET_VARIABLE = "TERMINAL_SIMULATOR_ACCESS_SECRET"  # noqa: S105 — the varia
 CREDENTIALS_REFUSED = 2
 LONGEST_PREFIX = 59
 """sn has at most 64 characters, the number five of them."""
+FAULTS = (
+    ("--failed-tasks", 0.05, "tasks that fail, half-way"),
+    ("--unsupported-tasks", 0.02, "tasks that are not supported"),
+    ("--failed-persons", 0.01, "workers whom a terminal has no room for"),
+    ("--failed-faces", 0.02, "pictures in which it finds no face"),
+    ("--straying-terminals", 0.1, "terminals that hold something else than they were sent"),
+    ("--lost-answers", 0.01, "answers over HTTPS that get lost, so that the call is made again"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,19 +75,17 @@ def parser() -> argparse.ArgumentParser:
         "--picture-bytes", type=_size, default=0, metavar="N", help="pad pictures to N bytes (default: about 2,500)"
     )
     fleet.add_argument(
-        "--failed-tasks", type=_share, default=0.05, metavar="SHARE", help="share of tasks that fail (default 0.05)"
-    )
-    fleet.add_argument(
-        "--unsupported-tasks",
-        type=_share,
-        default=0.02,
-        metavar="SHARE",
-        help="share of tasks that are not supported (default 0.02)",
+        "--page-size", type=_count, default=50, metavar="N", help="workers on a page (default 50, the most 100)"
     )
     fleet.add_argument("--buffer", type=_count, default=5000, metavar="N", help="sign-ins kept offline (default 5000)")
     fleet.add_argument(
         "--answer-timeout-seconds", type=_positive, default=15.0, metavar="S", help="then reconnect (default 15)"
     )
+    wrong = options.add_argument_group("what goes wrong")
+    for option, default, what in FAULTS:
+        wrong.add_argument(
+            option, type=_share, default=default, metavar="SHARE", help=f"share of {what} (default {default})"
+        )
     form = options.add_argument_group("what the standard leaves open")
     form.add_argument(
         "--layout",
@@ -152,6 +158,11 @@ def plan_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Pl
             answer_seconds=arguments.answer_timeout_seconds,
             failed_share=arguments.failed_tasks,
             unsupported_share=arguments.unsupported_tasks,
+            failed_persons_share=arguments.failed_persons,
+            failed_faces_share=arguments.failed_faces,
+            straying_share=arguments.straying_terminals,
+            lost_share=arguments.lost_answers,
+            page_size=arguments.page_size,
         ),
         terminals=arguments.terminals,
         seconds=arguments.seconds,

@@ -50,7 +50,7 @@ class Fleet:
         self._plan = plan
         self._random = Random(plan.seed)
         self._started = time.time()
-        self._terminals = [
+        self.terminals = [
             Terminal(
                 sn=f"{plan.sn_prefix}{number:05d}",
                 account=plan.account,
@@ -65,7 +65,7 @@ class Fleet:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until the time is over or `stop` is set. Raises CredentialsRefused where no terminal gets in."""
-        lines = [asyncio.create_task(self._start(terminal)) for terminal in self._terminals]
+        lines = [asyncio.create_task(self._start(terminal)) for terminal in self.terminals]
         watch = asyncio.create_task(self._watch())
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -77,7 +77,7 @@ class Fleet:
             for task in (watch, stopped, *lines):
                 task.cancel()
             outcomes = await asyncio.gather(watch, stopped, *lines, return_exceptions=True)
-            for terminal in self._terminals:
+            for terminal in self.terminals:
                 terminal.connection_lost()
                 terminal.close_books()
             self._say(json_line(self.tally) if self._plan.report_json_lines else self._summary())
@@ -106,8 +106,8 @@ class Fleet:
     def _end_if_nobody_gets_in(self) -> None:
         if self.tally.authentications:
             return
-        refusals = [terminal.refusal for terminal in self._terminals if terminal.refusal is not None]
-        if len(refusals) >= min(REFUSED_ARE_ENOUGH, len(self._terminals)):
+        refusals = [terminal.refusal for terminal in self.terminals if terminal.refusal is not None]
+        if len(refusals) >= min(REFUSED_ARE_ENOUGH, len(self.terminals)):
             reason = refusals[0]
             raise CredentialsRefused(
                 f"the platform refuses C_AUTH: {reason.errorcode} {reason.errmsg}. "
@@ -116,10 +116,10 @@ class Fleet:
 
     async def _let_answers_arrive(self) -> None:
         """Nothing new is sent; what is under way gets a moment, so that few sign-ins end unanswered."""
-        for terminal in self._terminals:
+        for terminal in self.terminals:
             terminal.leaving = True
         for _ in range(LAST_ANSWERS_LOOKS):
-            if not any(terminal.has_unanswered() for terminal in self._terminals):
+            if not any(terminal.has_unanswered() for terminal in self.terminals):
                 break
             await asyncio.sleep(LAST_ANSWERS_SECONDS / LAST_ANSWERS_LOOKS)
 

@@ -38,8 +38,18 @@ class Habits:
     buffer_size: int = 5000
     """Sign-ins kept while they cannot be sent; when it is full the newest is dropped."""
     failed_share: float = 0.05
-    """Share of tasks that fail."""
+    """Share of tasks that fail, half-way."""
     unsupported_share: float = 0.02
     """Share of tasks that the terminal says it cannot do."""
+    failed_persons_share: float = 0.01
+    """Share of workers whom it has no room for."""
+    failed_faces_share: float = 0.02
+    """Share of pictures in which it finds no face."""
+    straying_share: float = 0.1
+    """Share of terminals that hold something else than they were sent, from their first report of it on."""
+    lost_share: float = 0.01
+    """Share of answers over HTTPS that get lost on their way."""
+    page_size: int = 50
+    """Workers on a page, of those that it loads and those that it reports."""
     answer_seconds: float = 15.0
     """A request unanswered for so long ends the connection."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import cast
 
-from terminal_simulator.https import HttpsAddress, NoAnswer, post
+from terminal_simulator.calls import Download
+from terminal_simulator.https import HttpsAddress, HttpsClient, NoAnswer
 from terminal_simulator.tally import Tally
 from terminal_simulator.terminal import NEVER, Terminal
 from terminal_simulator.wire import MalformedAnswer
@@ -36,7 +37,7 @@ class Line(asyncio.Protocol):
     ) -> None:
         self._terminal = terminal
         self._address = address
-        self._https = https
+        self._https = None if https is None else HttpsClient(https)
         self._tally = tally
         self._random = random
         self._transport: asyncio.Transport | None = None
@@ -106,6 +107,8 @@ class Line(asyncio.Protocol):
                 transport.abort()  # a peer that does not read keeps its unsent bytes waiting for ever
         if self._calls is not None:
             self._calls.cancel()
+        if self._https is not None:
+            self._https.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -136,18 +139,19 @@ class Line(asyncio.Protocol):
             transport, self._transport = self._transport, None
             transport.abort()  # connection_lost follows
 
-    async def _make_calls(self, https: HttpsAddress) -> None:
-        """Everything that is to be asked over HTTPS now, one call after the other."""
+    async def _make_calls(self, https: HttpsClient) -> None:
+        """Everything that is to be asked over HTTPS now, one request after the other."""
         while (call := self._terminal.next_call(time.time())) is not None:
             try:
-                body = await post(https, call.body)
+                if isinstance(call, Download):
+                    self._terminal.downloaded(await https.get(call), time.time())
+                else:
+                    self._terminal.call_answered(call, await https.post(call.body), time.time())
             except NoAnswer as error:
                 self._tally.last_fault = str(error)
                 self._terminal.call_not_answered(time.time())
-            else:
-                try:
-                    self._terminal.call_answered(call, body, time.time())
-                except MalformedAnswer as error:
-                    self._tally.last_fault = f"not an answer of the standard to {call.apicode}: {error}"
+            except MalformedAnswer as error:
+                asked = "a download" if isinstance(call, Download) else call.apicode
+                self._tally.last_fault = f"not an answer of the standard to {asked}: {error}"
         self._calls = None
         self._act()

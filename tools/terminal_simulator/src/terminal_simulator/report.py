@@ -37,6 +37,16 @@ def json_line(tally: Tally) -> str:
             "commands": tally.commands,
             "tasksFetched": tally.tasks_fetched,
             "tasksReported": dict(tally.tasks_reported),
+            "personsTaken": tally.persons_taken,
+            "personsFailed": tally.persons_failed,
+            "facesTaken": tally.faces_taken,
+            "facesFailed": tally.faces_failed,
+            "personsDeleted": tally.persons_deleted,
+            "rostersReported": tally.rosters_reported,
+            "packagesInstalled": tally.packages_installed,
+            "strayed": tally.strayed,
+            "answersLost": tally.answers_lost,
+            "wrongSignatures": tally.wrong_signatures,
             "errors": dict(tally.errors),
         }
     )
@@ -68,7 +78,12 @@ def summary(tally: Tally, terminals: int, seconds: float) -> str:
         f"  connections lost    {tally.reconnects}",
         f"  tasks announced     {tally.tasks}, commands pushed {tally.commands}, fetched {tally.tasks_fetched}, "
         f"reported {reported or 'none'}",
+        f"  workers             {tally.persons_taken} taken ({tally.persons_failed} failed), {tally.faces_taken} faces "
+        f"({tally.faces_failed} failed), {tally.persons_deleted} deleted",
+        f"  rosters reported    {tally.rosters_reported}, terminals that strayed {tally.strayed}",
+        f"  firmware installed  {tally.packages_installed}",
         f"  error answers       {errors or 'none'}",
+        f"  wrong signatures    {tally.wrong_signatures}; answers lost on purpose {tally.answers_lost}",
     ]
     if tally.last_fault:
         lines.append(f"  last fault          {tally.last_fault}")

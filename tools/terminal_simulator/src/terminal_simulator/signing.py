@@ -22,7 +22,7 @@ class SignForm(StrEnum):
 
 
 PICTURE = "img"
-"""The one member that is never signed (2.3.2)."""
+"""The one member that is never signed (2.3.2), nor in the elements of a list (3.8.2)."""
 
 
 def sign(*fields: str) -> str:
@@ -38,21 +38,35 @@ def write_param(members: Mapping[str, object], style: ParamStyle) -> str:
 
 
 def signed_text(members: Mapping[str, object], style: ParamStyle, form: SignForm) -> str:
-    """The text of param that goes into the signature: without the picture."""
-    signed = {name: value for name, value in members.items() if name != PICTURE}
+    """The text of param that goes into the signature: without pictures."""
+    signed = {name: _without_pictures(value) for name, value in members.items() if name != PICTURE}
     if form is SignForm.AS_SENT:
         return write_param(signed, style)
     return json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=form is SignForm.SORTED)
 
 
-def write_body(fields: Mapping[str, str], param: str, style: ParamStyle) -> str:
-    """A request over HTTPS: its fields as text, then param as it was written."""
-    if style is ParamStyle.STRICT:
-        return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "param": {param}}}'
-    return f"{write_param(fields, style)[:-1]},param:{param}}}"
+def write_body(fields: Mapping[str, str], param: str | None, style: ParamStyle, *, as_text: bool = False) -> str:
+    """A request over HTTPS: its fields as text, then param as it was written, if there is one, or a text of that."""
+    head = write_param(fields, style)
+    if param is None:
+        return head
+    if as_text:
+        param = json.dumps(param, ensure_ascii=False)
+    return f'{head[:-1]}, "param": {param}}}' if style is ParamStyle.STRICT else f"{head[:-1]},param:{param}}}"
+
+
+def _without_pictures(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    return [
+        {name: inner for name, inner in item.items() if name != PICTURE} if isinstance(item, Mapping) else item
+        for item in value
+    ]
 
 
 def _loose(value: object) -> str:
     if isinstance(value, Mapping):
         return write_param(value, ParamStyle.LOOSE)
+    if isinstance(value, list):
+        return "[" + ",".join(map(_loose, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -34,6 +34,21 @@ class Tally:
     tasks_fetched: int = 0
     tasks_reported: Counter[str] = field(default_factory=Counter)
     """Reports of tasks that the platform took, by outcome: done, failed, unsupported."""
+    persons_taken: int = 0
+    """Persons loaded or brought up to date."""
+    persons_failed: int = 0
+    faces_taken: int = 0
+    """Faces downloaded; one that a terminal has already is not downloaded again."""
+    faces_failed: int = 0
+    persons_deleted: int = 0
+    rosters_reported: int = 0
+    packages_installed: int = 0
+    strayed: int = 0
+    """Terminals that hold something else than they were sent."""
+    answers_lost: int = 0
+    """Answers over HTTPS that were thrown away on purpose."""
+    wrong_signatures: int = 0
+    """Answers over HTTPS whose signature was wrong."""
     errors: Counter[str] = field(default_factory=Counter)
     """Answers by errorcode, of every kind of request."""
     latencies_ms: list[float] = field(default_factory=list)

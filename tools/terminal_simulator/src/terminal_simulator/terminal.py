@@ -18,16 +18,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from terminal_simulator.errands import REFUSED_TOKEN, Call, Errands
+from terminal_simulator.calls import Call, Download, Downloaded
+from terminal_simulator.errands import REFUSED_TOKEN, Errands
 from terminal_simulator.face import picture
 from terminal_simulator.habits import Account, Habits, Layout
+from terminal_simulator.holdings import Holdings
 from terminal_simulator.ledger import Ledger, Outcome
 from terminal_simulator.signing import ParamStyle, sign, signed_text, write_param
 from terminal_simulator.tally import Tally
 from terminal_simulator.wire import Answer, FrameReader, MalformedAnswer, decode_answer, encode_frame, encode_message
 
 VERSION = "v1.0.0"
-DEVICE_VERSION = "simulator-1.0"
 BEIJING_SECONDS = 8 * 3600
 FIRST_PERSON = 4508004291609636864
 FACE, IC_CARD = 1, 2
@@ -94,7 +95,9 @@ class Terminal:
         self._made = 0
         self._last_record_time = 0
         self._task_ids: frozenset[str] = frozenset()
-        self._errands = Errands(sn, account.access_secret, habits, tally, random)
+        self.holdings = Holdings()
+        self._errands = Errands(sn, account, habits, tally, random, self.holdings)
+        self._told_version = ""
         self._is_online = False
         self._pause_until = 0.0
         self._beat_at = now
@@ -139,7 +142,7 @@ class Terminal:
         if not self._token:
             return b"" if self._is_authenticating() else self._authenticate(now)
         frames: list[bytes] = []
-        if self._beat_is_allowed() and now >= self._beat_at:
+        if self._beat_is_allowed() and now >= self._next_beat_at():
             frames.append(self._beat(now))
         while self._waiting and len(self._unanswered) < MOST_UNANSWERED:
             frames.append(self._upload(self._waiting.pop(0), now))
@@ -154,7 +157,7 @@ class Terminal:
             if now < self._pause_until:
                 times.append(self._pause_until)
             elif self._token and self._beat_is_allowed():
-                times.append(self._beat_at)
+                times.append(self._next_beat_at())
         return min(times)
 
     def is_stalled(self, now: float) -> bool:
@@ -172,8 +175,9 @@ class Terminal:
 
     # tasks, over HTTPS
 
-    def next_call(self, now: float) -> Call | None:
-        """The call to make now, if there is one; its outcome goes to call_answered or call_not_answered."""
+    def next_call(self, now: float) -> Call | Download | None:
+        """The request to make now, if there is one; its outcome goes to call_answered, downloaded or
+        call_not_answered."""
         return None if self.leaving else self._errands.next_call(self._token, now)
 
     def call_answered(self, call: Call, body: bytes, now: float) -> None:
@@ -185,12 +189,16 @@ class Terminal:
             self._token = ""
             self._count_online()
 
+    def downloaded(self, downloaded: Downloaded, now: float) -> None:
+        """Takes what a download brought. Raises MalformedAnswer."""
+        self._errands.downloaded(downloaded, now)
+
     def call_not_answered(self, now: float) -> None:
-        """No answer came to the call."""
+        """No answer came to the request."""
         self._errands.not_answered(now)
 
     def call_at(self) -> float:
-        """When the next call is due."""
+        """When the next request over HTTPS is due."""
         due_at = self._errands.wake_at() if self._token and not self.leaving else None
         return NEVER if due_at is None else due_at
 
@@ -215,12 +223,19 @@ class Terminal:
         with_picture = self._random.random() < self._habits.picture_share
         return SignIn(
             number=self._made,
-            person_id=str(FIRST_PERSON + self._random.randrange(self._habits.persons)),
+            person_id=self._somebody(),
             type=FACE if with_picture else IC_CARD,
             record_time=self._last_record_time,
             picture_number=self._random.getrandbits(48) if with_picture else None,
             temperature=self._random.randint(360, 372) / 10,
         )
+
+    def _somebody(self) -> str:
+        held = self.holdings.persons
+        if held:
+            return self._random.choice(list(held))
+        # a terminal to which nobody was sent yet lets strangers pass, or a new platform would see no sign-in
+        return str(FIRST_PERSON + self._random.randrange(self._habits.persons))
 
     def _keep(self, sign_in: SignIn) -> None:
         insort(self._waiting, sign_in, key=lambda waiting: waiting.number)
@@ -241,7 +256,7 @@ class Terminal:
 
     def _authenticate(self, now: float) -> bytes:
         account, stamp = self._account, self._time_stamp(now)
-        members = {"deviceVersion": DEVICE_VERSION, "extendSn": ""}
+        members = {"deviceVersion": self.holdings.device_version, "extendSn": ""}
         param = write_param(members, self._habits.style)
         signed = signed_text(members, self._habits.style, self._habits.form)
         if self._habits.style is ParamStyle.LOOSE:
@@ -259,11 +274,16 @@ class Terminal:
     def _beat(self, now: float) -> bytes:
         # sooner than asked for, never later: a minute without a heartbeat means offline
         self._beat_at = now + self._habits.heartbeat_seconds * self._random.uniform(0.9, 1.0)
+        self._told_version = self.holdings.device_version
         return self._request(
             "C_HEARTBEAT",
-            {"deviceVersion": DEVICE_VERSION, "devicelp": "192.168.1.11"},
+            {"deviceVersion": self._told_version, "devicelp": "192.168.1.11"},
             now,  # devicelp: as printed
         )
+
+    def _next_beat_at(self) -> float:
+        # a terminal that installed another firmware starts anew, and beats
+        return self._beat_at if self._told_version in ("", self.holdings.device_version) else 0.0
 
     def _upload(self, sign_in: SignIn, now: float) -> bytes:
         self._tally.buffered -= 1

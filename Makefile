@@ -37,7 +37,7 @@ test: $(STAMP) ## every test a change must pass; starts the real parts that it n
 lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy shared/src services/*/src tools/*/src tests
+	$(BIN)/mypy shared/src services/*/src tools/*/src tests examples tools/k8s_check
 	$(BIN)/lint-imports
 	$(BIN)/yamllint -s contracts deploy
 	@$(MAKE) --no-print-directory proto-check
@@ -57,6 +57,22 @@ proto-check: $(STAMP) ## fail where the committed message code is not what proto
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out="$$out" --pyi_out="$$out" device/v1/messages.proto && \
 	diff -r "$$out/device/v1" $(GENERATED)/device/v1 -x __init__.py -x __pycache__ || { echo "run make proto and commit what it writes"; exit 1; }
 
+asyncapi-check: ## read contracts/asyncapi.yaml by AsyncAPI's own parser (needs npm; not a part of lint)
+	@npm install -s --prefix .cache/asyncapi --no-package-lock --ignore-scripts @asyncapi/parser@3.6.3
+	@node contracts/validate.mjs
+
+k8s-check: $(STAMP) ## build and validate every overlay of deploy/k8s (needs go, npm and node; fetches 200 MB once)
+	$(BIN)/python -m tools.k8s_check
+	$(BIN)/python -m pytest tools/k8s_check/tests
+
+IMAGE_TOOL ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+IMAGE_PREFIX ?= site-access
+IMAGE_TAG ?= $(shell git rev-parse --short HEAD)
+images: ## one image a service, by docker, podman or buildah
+	@test -n "$(IMAGE_TOOL)" || { echo "docker, podman or buildah is needed"; exit 1; }
+	@for service in $(notdir $(wildcard services/*)); do \
+	  $(IMAGE_TOOL) build $(if $(IMAGE_BASE),--build-arg BASE=$(IMAGE_BASE)) -f services/$$service/Dockerfile -t $(IMAGE_PREFIX)/$$service:$(IMAGE_TAG) . || exit 1; done
+
 lock: $(STAMP) ## renew requirements/*.txt from the pyproject files (hashes, no index address)
 	$(BIN)/uv lock -q --upgrade
 	$(BIN)/uv export -q --all-packages --all-groups --no-emit-workspace --no-header -o requirements/dev.txt > /dev/null
@@ -70,4 +86,4 @@ sealing-key: ## print a new key for SEALING_KEYS (design: sealed at rest)
 clean: ## remove what make made: .venv, caches, .run and stored data
 	rm -rf .venv .cache .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run up unit test lint fmt check proto proto-check lock sealing-key clean
+.PHONY: help install run up unit test lint fmt check proto proto-check asyncapi-check k8s-check images lock sealing-key clean

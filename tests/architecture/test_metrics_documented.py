@@ -1,4 +1,4 @@
-"""docs/metrics.md names every metric that a service's metrics.py defines, and no other."""
+"""docs/metrics.md names every metric that a service's metrics.py and part_metrics.py define, and no other."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ OWN = r"(?:tcp_ingress|session|attendance_writer|task_api|console)_[a-z{][a-z_{}
 
 def defined() -> set[str]:
     """As Prometheus shows them but for `_total`; a name that is filled in at run time has {…} in it."""
-    sources = [file.read_text(encoding="utf-8") for file in ROOT.glob("services/*/src/*/metrics.py")]
+    sources = [file.read_text(encoding="utf-8") for file in ROOT.glob("services/*/src/*/*metrics.py")]
     return {name.removesuffix("_total") for source in sources for name in re.findall(f'f?"({OWN})"', source)}
 
 

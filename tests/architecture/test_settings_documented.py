@@ -29,7 +29,7 @@ the two.
 | session | `SESSION_`, `PRESENCE_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
 | attendance-writer | `ATTENDANCE_WRITER_`, `KAFKA_`, `MONGO_`, `LOG_`, `OTEL_` |
 | task-api | `TASK_API_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
-| console | `CONSOLE_`, `MONGO_`, `REDIS_`, `LOG_`, `OTEL_` |
+| console | `CONSOLE_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
 | `python -m shared.kafka.topics` | `KAFKA_` |
 | `python -m shared.stores.mongo.indexes` | `MONGO_`, `LOG_` |
 """

@@ -1,10 +1,14 @@
 """Calls an ASGI application without a socket: what a unit test of routes needs."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message
+
+PATIENCE_SECONDS = 2.0
+"""The caller of an answer that streams without end leaves after this."""
 
 
 class Answer:
@@ -28,8 +32,10 @@ async def call(
     body: bytes = b"",
     json_body: object = None,
     chunks: int = 1,
+    cut_off: bool = False,
 ) -> Answer:
-    """One request; `target` is path and query as on the wire. The body arrives in `chunks` messages."""
+    """One request; `target` is path and query as on the wire. The body arrives in `chunks` messages; `cut_off`: more of
+    it was to come when the client went away."""
     path, _, query = target.partition("?")
     sent = dict(headers or {})
     if json_body is not None:
@@ -52,12 +58,16 @@ async def call(
     size = -(-len(body) // chunks) or 1
     parts = [body[start : start + size] for start in range(0, len(body), size)] or [b""]
     incoming: list[Message] = [
-        {"type": "http.request", "body": part, "more_body": index < len(parts) - 1} for index, part in enumerate(parts)
+        {"type": "http.request", "body": part, "more_body": cut_off or index < len(parts) - 1}
+        for index, part in enumerate(parts)
     ]
     outgoing: list[Message] = []
 
     async def receive() -> Message:
-        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+        if incoming:
+            return incoming.pop(0)
+        await asyncio.sleep(PATIENCE_SECONDS)
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         outgoing.append(message)

@@ -9,7 +9,7 @@ from shared.domain.audit import AuditOutcome
 from shared.domain.devices import SiteSpan
 from shared.domain.operators import Role
 from shared.domain.persons import NewPerson, PersonVersions
-from shared.domain.rosters import Failed, Held, Planned, Roster
+from shared.domain.rosters import NOBODY, Failed, Held, Planned, Roster
 from shared.domain.tasks import DEVICE, HistoryEntry, TaskState
 from shared.protocol.apicodes import Apicode
 from shared.stores.interfaces import NewTask
@@ -59,6 +59,21 @@ async def test_a_task_that_has_ended_counts_before_the_planner_has_looked() -> N
     await parts.tasks.change(["78"], HistoryEntry(at_ms=NOW_MS, state=TaskState.DONE, actor=DEVICE))
     after = await shown(parts)
     assert (after["missing"], after["openTasks"]) == (["P1", "P3"], [])
+
+
+async def test_a_report_that_is_asked_for_after_a_task_has_ended_is_not_disturbed_by_it() -> None:
+    planned = [
+        Planned(task_id=one, apicode=Apicode.T_SEND_PERSON, at_ms=NOW_MS, by_planner=True, persons={f"P{one}": NOBODY})
+        for one in ("1", "2")
+    ]
+    parts = await make_parts(Roster(open=tuple(planned)))
+    sent = [make_task(one, sn=SN, apicode=Apicode.T_SEND_PERSON, named_persons=1) for one in ("1", "2")]
+    await parts.tasks.add_many([NewTask(task=task, person_ids=()) for task in sent])
+    await parts.tasks.change(["1"], HistoryEntry(at_ms=NOW_MS, state=TaskState.DONE, actor=DEVICE))
+    answer = await parts.ask("POST", "/tasks", json_body={"apicode": "T_POST_DEVICE_PERSON", "sn": SN})
+    assert answer.status == 201, answer.body
+    *_, report = (await parts.rosters.find([SN]))[SN].roster.open
+    assert report.disturbed == {"P2"}
 
 
 async def test_a_device_of_which_nothing_is_known_lacks_everybody() -> None:

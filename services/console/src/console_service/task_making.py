@@ -58,7 +58,10 @@ class TaskMaker:
             by_planner=False,
             persons=persons,
         )
-        await change_roster(self._rosters, task.sn, lambda roster: begun(roster, planned))
+        roster = (await self._rosters.find([task.sn]))[task.sn].roster
+        found = await self._tasks.find([one.task_id for one in roster.open])
+        over = {task_id for task_id, one in found.items() if not one.is_open}
+        await change_roster(self._rosters, task.sn, lambda roster: begun(roster, planned, over))
 
     async def store(self, new: Sequence[NewTask]) -> None:
         """Stores tasks, then tells their devices. Raises Unavailable: some may be stored."""

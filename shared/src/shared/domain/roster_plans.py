@@ -92,13 +92,15 @@ def again_ms(roster: Roster, now_ms: int) -> int | None:
 
 
 def compared(roster: Roster, desired: Mapping[str, PersonVersions]) -> Comparison:
-    """Who may be there or not is missing where they should be there, else extra."""
-    there = {person_id for person_id, held in roster.believed.items() if held.sure}
+    """Who may be there or not counts as the newest report has it; where nothing has been reported since, as missing
+    where they should be there, else as extra."""
+    there = {person_id for person_id, held in roster.believed.items() if held.sure or held.reported}
+    gone = {person_id for person_id, held in roster.believed.items() if held.reported is False}
     both = sorted(there & desired.keys())
     fields = {person_id: _fields(roster.believed[person_id], desired[person_id]) for person_id in both}
     return Comparison(
         missing=sorted(desired.keys() - there),
-        extra=sorted(roster.believed.keys() - desired.keys()),
+        extra=sorted(roster.believed.keys() - desired.keys() - gone),
         different={person_id: names for person_id, names in fields.items() if names},
     )
 

@@ -54,13 +54,17 @@ def corrected(
     believed: dict[str, Held] = {}
     for person_id in {*roster.believed, *persons}:
         before, now = roster.believed.get(person_id), persons.get(person_id)
-        if task.is_disturbed(person_id):
-            if before is not None:
-                believed[person_id] = Held(sure=False, foreign=before.foreign)
-        elif now is not None:
+        is_sure = not task.is_disturbed(person_id)
+        if now is not None:
             believed[person_id] = Held(
-                name=_name(before, now), face=_face(before, now), foreign=before is None or before.foreign
+                name=_name(before, now),
+                face=_face(before, now),
+                sure=is_sure,
+                reported=None if is_sure else True,
+                foreign=before is None or before.foreign,
             )
+        elif before is not None and not is_sure:
+            believed[person_id] = Held(sure=False, reported=False, foreign=before.foreign)
     return adopted(
         msgspec.structs.replace(
             roster, believed=believed, report_id=task_id, report_is_whole=True, reported_at_ms=now_ms

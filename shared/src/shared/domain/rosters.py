@@ -49,6 +49,9 @@ class Held(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The version, NO_FACE, SOME_FACE or ANY_FACE."""
     sure: bool = True
     """False: it may hold the person or not, and anything of them."""
+    reported: bool | None = None
+    """Of an unsure one: whether the newest report, which another task may have overtaken, had the person; None where
+    something was done since. It is shown so, and done again all the same."""
     foreign: bool = False
     """Reported by the device, and never put there by us: nothing is done about the person until an operator asks."""
 
@@ -112,11 +115,14 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     """Of the newest one."""
 
 
-def begun(roster: Roster, new: Planned) -> Roster:
-    """With a task that is about to be made."""
+def begun(roster: Roster, new: Planned, over: Collection[str] = ()) -> Roster:
+    """With a task that is about to be made. `over`: those of the open ones that have ended already, which is still to
+    be taken into account: they were not open at the same time."""
     for one in roster.open:
-        new = _disturbed(new, one)
-    return msgspec.structs.replace(roster, open=(*(_disturbed(one, new) for one in roster.open), new))
+        if one.task_id not in over:
+            new = _disturbed(new, one)
+    earlier = [one if one.task_id in over else _disturbed(one, new) for one in roster.open]
+    return msgspec.structs.replace(roster, open=(*earlier, new))
 
 
 def _disturbed(task: Planned, other: Planned) -> Planned:

@@ -3,6 +3,7 @@
 import pytest
 
 from shared.domain.persons import PersonVersions
+from shared.domain.roster_plans import Comparison, compared
 from shared.domain.roster_reports import Reported, ReportPage, corrected, report_begun, whole_report
 from shared.domain.rosters import ANY_FACE, NO_FACE, OTHER_NAME, SOME_FACE, Held, Planned, Roster, begun
 from shared.protocol.apicodes import Apicode
@@ -102,13 +103,20 @@ def test_t11_what_was_not_reported_is_not_compared(name: int | None, believed: i
     assert after({"P1": reported(name)}, P1=Held(name=believed, face=3)) == {"P1": Held(name=held, face=3)}
 
 
-def test_of_whom_another_task_changes_at_the_same_time_a_report_says_nothing() -> None:
-    sent = Planned(
-        task_id="2", apicode=Apicode.T_SEND_PERSON, at_ms=NOW_MS, by_planner=False, persons={"P1": P1, "P2": P1}
+def test_t11_whom_another_task_changes_at_the_same_time_is_shown_as_reported_and_stays_unsure() -> None:
+    persons = dict.fromkeys(("P1", "P2", "P4", "P5"), P1)
+    sent = Planned(task_id="2", apicode=Apicode.T_SEND_PERSON, at_ms=NOW_MS, by_planner=False, persons=persons)
+    believed = dict.fromkeys(("P1", "P3", "P4"), HELD_1)
+    roster = begun(begun(Roster(believed=believed), REPORT), sent)
+    rows = {"P1": reported(), "P2": reported(OTHER_NAME), "P6": reported()}
+    desired = dict.fromkeys(("P1", "P2", "P3", "P4", "P5"), P1)
+    after_report = corrected(roster, "1", rows, desired, NOW_MS)
+    assert not any(after_report.believed[person_id].sure for person_id in ("P1", "P2", "P4"))
+    assert compared(after_report, desired) == Comparison(
+        missing=["P3", "P4", "P5"], extra=["P6"], different={"P2": ["name"]}
     )
-    roster = begun(begun(Roster(believed={"P1": HELD_1, "P3": HELD_1}), REPORT), sent)
-    after_report = corrected(roster, "1", {"P1": reported(), "P2": reported()}, ("P1", "P2", "P3"), NOW_MS)
-    assert after_report.believed == {"P1": Held(sure=False)}
+    off_the_site = dict.fromkeys(("P2", "P3", "P5"), P1)
+    assert compared(after_report, off_the_site).extra == ["P1", "P6"], "P4 was not reported"
 
 
 def test_a_report_whose_task_has_ended_changes_nothing() -> None:

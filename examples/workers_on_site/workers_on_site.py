@@ -89,8 +89,11 @@ async def _read(
     while True:
         batches = await consumer.getmany(timeout_ms=200)
         for record in (record for batch in batches.values() for record in batch):
-            ce_id = dict(record.headers)["ce_id"].decode()
-            workers.take(ce_id, json.loads(record.value), _now_ms())
+            try:
+                workers.take(dict(record.headers)["ce_id"].decode(), json.loads(record.value), _now_ms())
+            except (KeyError, TypeError, ValueError):
+                # One record that is no passage must not end the count of all others.
+                sys.stderr.write(f"{record.topic}/{record.partition} offset {record.offset}: no passage, skipped\n")
         caught_up = all([await consumer.position(place) >= ends[place] for place in places])
         if caught_up and time.monotonic() >= next_report:
             sys.stdout.write(json.dumps(workers.report(_now_ms()), ensure_ascii=False) + "\n")

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.domain.attendance import AttendanceEvent, rfc3339
 from shared.domain.devices import Direction
-from shared.domain.events import sign_in_record
+from shared.domain.events import SIGN_IN_TOPIC, Record, sign_in_record
 from shared.kafka.producer import open_producer
 from shared.kafka.topics import ensure_topics
 from shared.runtime.settings import KafkaSettings
@@ -53,6 +53,11 @@ async def test_workers_on_site_are_counted_from_the_topic_with_late_and_double_r
         for event in events:
             record = sign_in_record(event, now_ms)
             await producer.send(record.topic, producer.partition_for(record.topic, record.key), [record])
+        for foreign in (
+            Record(SIGN_IN_TOPIC, b"EX1", b"no json", (), now_ms),
+            Record(SIGN_IN_TOPIC, b"", b"{}", (), now_ms),
+        ):
+            await producer.send(SIGN_IN_TOPIC, 0, [foreign])
     report = await run("--bootstrap", kafka_settings.bootstrap, "--once", "--hours", "1")
     # Anna left after she came, chen's way in came late, dai came before the window; bo is there.
     assert report["bySite"]["example-site"] == 1

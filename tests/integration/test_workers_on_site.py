@@ -49,7 +49,7 @@ async def test_workers_on_site_are_counted_from_the_topic_with_late_and_double_r
         msgspec.structs.replace(passage("eng", 5, Direction.IN), site_id=None),
     ]
     await ensure_topics(kafka_settings, 60)
-    async with open_producer(kafka_settings, "example", 30) as producer:
+    async with open_producer(kafka_settings, "example", 30, [SIGN_IN_TOPIC]) as producer:
         for event in events:
             record = sign_in_record(event, now_ms)
             await producer.send(record.topic, producer.partition_for(record.topic, record.key), [record])

@@ -149,9 +149,7 @@ class SensitiveRead(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_record(record: ConsumedRecord) -> AttendanceEvent | SensitiveRead:
     """The reverse of sign_in_record and sensitive_records. Raises InvalidRecord."""
-    headers = dict(record.headers)
-    if headers.get("ce_specversion") != b"1.0":
-        raise InvalidRecord(Fault.ATTRIBUTE, "ce_specversion is not 1.0")
+    headers = _headers(record)
     record_type, record_id = read_attribute(headers, "ce_type"), read_attribute(headers, "ce_id")
     if record.key is None:
         raise InvalidRecord(Fault.KEY, "a record without a key")
@@ -218,6 +216,23 @@ def _read_sensitive(
         content_type=read_attribute(headers, "ce_datacontenttype"),
         parts=parts,
     )
+
+
+def read_of_type(record: ConsumedRecord, record_type: str, kind: type[_T]) -> tuple[_T, Mapping[str, bytes]]:
+    """Value and headers of a record of a topic that has one type. Raises InvalidRecord."""
+    headers = _headers(record)
+    if read_attribute(headers, "ce_type") != record_type:
+        raise InvalidRecord(Fault.TYPE, "ce_type is none that this topic has")
+    if not record.value:
+        raise InvalidRecord(Fault.VALUE, "a record without a value")
+    return read_json(record.value, kind), headers
+
+
+def _headers(record: ConsumedRecord) -> Mapping[str, bytes]:
+    headers = dict(record.headers)
+    if headers.get("ce_specversion") != b"1.0":
+        raise InvalidRecord(Fault.ATTRIBUTE, "ce_specversion is not 1.0")
+    return headers
 
 
 def read_attribute(headers: Mapping[str, bytes], name: str) -> str:

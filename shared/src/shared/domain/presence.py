@@ -19,7 +19,7 @@ from shared.domain.events import (
     InvalidRecord,
     Record,
     read_attribute,
-    read_json,
+    read_of_type,
     read_time,
 )
 
@@ -106,14 +106,7 @@ def presence_record(event: PresenceEvent) -> Record:
 
 def read_presence(record: ConsumedRecord) -> PresenceEvent:
     """The reverse of presence_record. Raises InvalidRecord."""
-    headers = dict(record.headers)
-    if headers.get("ce_specversion") != b"1.0":
-        raise InvalidRecord(Fault.ATTRIBUTE, "ce_specversion is not 1.0")
-    if read_attribute(headers, "ce_type") != PRESENCE_TYPE:
-        raise InvalidRecord(Fault.TYPE, "ce_type is none that this topic has")
-    if not record.value:
-        raise InvalidRecord(Fault.VALUE, "a record without a value")
-    event = read_json(record.value, PresenceEvent)
+    event, headers = read_of_type(record, PRESENCE_TYPE, PresenceEvent)
     if record.key != event.sn.encode():
         raise InvalidRecord(Fault.KEY, "the key is not sn")
     for time in (event.at, event.last_seen_at):

@@ -10,7 +10,7 @@ from shared.domain.events import (
     InvalidRecord,
     Record,
     read_attribute,
-    read_json,
+    read_of_type,
     read_time,
 )
 from shared.domain.tasks import STATUS_STATES, Task, TaskState
@@ -64,14 +64,7 @@ def task_record(task: Task, number: int) -> Record:
 
 def read_task(record: ConsumedRecord) -> TaskEvent:
     """The reverse of task_record. Raises InvalidRecord."""
-    headers = dict(record.headers)
-    if headers.get("ce_specversion") != b"1.0":
-        raise InvalidRecord(Fault.ATTRIBUTE, "ce_specversion is not 1.0")
-    if read_attribute(headers, "ce_type") != TASK_TYPE:
-        raise InvalidRecord(Fault.TYPE, "ce_type is none that this topic has")
-    if not record.value:
-        raise InvalidRecord(Fault.VALUE, "a record without a value")
-    event = read_json(record.value, TaskEvent)
+    event, headers = read_of_type(record, TASK_TYPE, TaskEvent)
     if record.key != event.sn.encode():
         raise InvalidRecord(Fault.KEY, "the key is not sn")
     read_time(event.at)

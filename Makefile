@@ -31,8 +31,11 @@ up: $(STAMP) ## the same without simulated terminals
 unit: $(STAMP) ## the fast tests: no server is started
 	$(BIN)/python -m pytest tests/unit tests/vectors tests/architecture $(ARGS)
 
+# Most tests wait for servers: three files at a time take 10 minutes on two cores where one after another takes 22.
+# Each of the workers starts parts of its own; WORKERS=0 runs all in one process.
+WORKERS ?= 3
 test: $(STAMP) ## every test a change must pass; starts the real parts that it needs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

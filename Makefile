@@ -6,10 +6,10 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-MEMBERS := shared $(wildcard services/*) tools/stack tools/terminal_simulator
+MEMBERS := shared $(wildcard services/*) tools/stack tools/synthetic_terminal tools/terminal_simulator
 
 help: ## this list
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## the virtual environment in .venv, from hash-pinned requirements
 
@@ -31,11 +31,31 @@ up: $(STAMP) ## the same without simulated terminals
 unit: $(STAMP) ## the fast tests: no server is started
 	$(BIN)/python -m pytest tests/unit tests/vectors tests/architecture $(ARGS)
 
-# Most tests wait for servers: three files at a time take 10 minutes on two cores where one after another takes 22.
-# Each of the workers starts parts of its own; WORKERS=0 runs all in one process.
+# For each target; one after the other.
+SECONDS ?= 60
+fuzz: $(STAMP) ## coverage-guided fuzzing of all that reads foreign bytes: make fuzz SECONDS=600 TARGETS=frames
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+# Most tests wait for servers, so three files at a time are run, each worker with parts of its own; then, with nothing
+# beside them, those that measure times or move much data. With ARGS all that they choose is run in one process.
 WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest
 test: $(STAMP) ## every test a change must pass; starts the real parts that it needs
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone" && $(PYTEST) -m alone)
+
+chaos-smoke: $(STAMP) ## a handful of faults, and the builds that are broken on purpose (up to ten minutes)
+	$(BIN)/python -m pytest tests/chaos/check_smoke.py $(ARGS)
+
+chaos: $(STAMP) ## every fault on real processes, judged by the terminals' own ledger (about 50 minutes; root fills up disks, too)
+	$(BIN)/python -m tests.chaos broken
+	$(BIN)/python -m tests.chaos faults $(ARGS)
+	$(BIN)/python -m tests.chaos overload
+
+soak: $(STAMP) ## memory, descriptors, tasks and latency stay flat: make soak MINUTES=30
+	$(BIN)/python -m tests.chaos soak --minutes $(or $(MINUTES),30) $(ARGS)
+
+bench: $(STAMP) ## what an operation costs, as a table and as JSON (Linux; needs go; about 20 minutes)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -64,29 +84,64 @@ asyncapi-check: ## read contracts/asyncapi.yaml by AsyncAPI's own parser (needs 
 	@npm install -s --prefix .cache/asyncapi --no-package-lock --ignore-scripts @asyncapi/parser@3.6.3
 	@node contracts/validate.mjs
 
-k8s-check: $(STAMP) ## build and validate every overlay of deploy/k8s (needs go, npm and node; fetches 200 MB once)
+k8s-check: $(STAMP) ## build every overlay of deploy/k8s, list what it renders, validate it (a part of test, too)
 	$(BIN)/python -m tools.k8s_check
-	$(BIN)/python -m pytest tools/k8s_check/tests
 
 IMAGE_TOOL ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
 IMAGE_PREFIX ?= site-access
 IMAGE_TAG ?= $(shell git rev-parse --short HEAD)
-images: ## one image a service, by docker, podman or buildah
+# IMAGE_BASE, IMAGE_BUILDER: instead of the Dockerfiles' own. IMAGE_ARGS: what else the build needs to reach an index.
+images: ## one image a service and the synthetic terminal's, by docker, podman or buildah
 	@test -n "$(IMAGE_TOOL)" || { echo "docker, podman or buildah is needed"; exit 1; }
-	@for service in $(notdir $(wildcard services/*)); do \
-	  $(IMAGE_TOOL) build $(if $(IMAGE_BASE),--build-arg BASE=$(IMAGE_BASE)) -f services/$$service/Dockerfile -t $(IMAGE_PREFIX)/$$service:$(IMAGE_TAG) . || exit 1; done
+	@for file in $(wildcard services/*/Dockerfile tools/*/Dockerfile); do \
+	  name=$$(basename $$(dirname $$file) | tr _ -); \
+	  $(IMAGE_TOOL) build $(if $(IMAGE_BASE),--build-arg BASE=$(IMAGE_BASE)) \
+	    $(if $(IMAGE_BUILDER),--build-arg BUILDER=$(IMAGE_BUILDER)) $(IMAGE_ARGS) \
+	    -f $$file -t $(IMAGE_PREFIX)/$$name:$(IMAGE_TAG) . || exit 1; done
+
+images-check: $(STAMP) ## run the images as Kubernetes would, with a terminal signing in (needs docker or podman)
+	IMAGE_TOOL=$(IMAGE_TOOL) IMAGE_PREFIX=$(IMAGE_PREFIX) IMAGE_TAG=$(IMAGE_TAG) \
+	  $(BIN)/python -m pytest tests/images/check_images.py $(ARGS)
+
+image-base: ## small bases from Debian's packages, where no image registry is reached (needs mmdebstrap)
+	@test -n "$(IMAGE_TOOL)" && command -v mmdebstrap > /dev/null || { echo "mmdebstrap, and docker, podman or buildah are needed"; exit 1; }
+	@deploy/docker/base.sh "$(IMAGE_TOOL)" $(IMAGE_PREFIX) $(IMAGE_MIRROR)
+
+RELEASE := .cache/release
+$(RELEASE)/.installed: requirements/release.txt $(STAMP)
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python $(RELEASE)
+	@$(BIN)/uv pip sync -q --python $(RELEASE)/bin/python --require-hashes requirements/release.txt
+	@touch $@
+
+SBOM_FOLDER ?= dist/sbom
+sbom: $(RELEASE)/.installed ## a CycloneDX SBOM of each of requirements/*.txt, in dist/sbom; the images have theirs within
+	@mkdir -p $(SBOM_FOLDER)
+	@for file in $(wildcard requirements/*.txt); do \
+	  name=$$(basename $$file .txt); project=$$(grep -lx "name = \"$$name\"" services/*/pyproject.toml tools/*/pyproject.toml || :); \
+	  $(RELEASE)/bin/python -W ignore -m cyclonedx_py requirements --output-reproducible \
+	    $${project:+--pyproject $$project} -o $(SBOM_FOLDER)/$$name.cdx.json $$file || exit 1; done
+
+# Those that hold everything: dev.txt is the services' files together, and a test holds it to that.
+AUDITED ?= requirements/dev.txt requirements/release.txt $(wildcard tests/*/requirements.txt tools/*/requirements/*.txt)
+AUDIT_ACCEPTED ?= requirements/audit-accepted
+audit: $(RELEASE)/.installed ## known vulnerabilities of all locked packages, as the package index's service knows them
+	@failed=; for file in $(AUDITED); do echo "$$file"; \
+	  $(RELEASE)/bin/pip-audit --strict --disable-pip --progress-spinner off $(AUDIT_ARGS) -r $$file \
+	    $$(awk '/^[^#]/{print "--ignore-vuln", $$1}' $(AUDIT_ACCEPTED)) || failed=1; done; \
+	  test -z "$$failed" || { echo "not passed: something is vulnerable, or the service could not be asked of it (try AUDIT_ARGS='-s osv')"; exit 1; }
 
 lock: $(STAMP) ## renew requirements/*.txt from the pyproject files (hashes, no index address)
 	$(BIN)/uv lock -q --upgrade
 	$(BIN)/uv export -q --all-packages --all-groups --no-emit-workspace --no-header -o requirements/dev.txt > /dev/null
-	for package in tcp-ingress session-service attendance-writer task-api console-service; do \
+	for package in tcp-ingress session-service attendance-writer task-api console-service synthetic-terminal; do \
 	  $(BIN)/uv export -q --package $$package --no-dev --no-emit-workspace --no-header -o requirements/$$package.txt > /dev/null; done
+	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --universal --python-version 3.11 requirements/release.in -o requirements/release.txt
 	grep -A40 '^uv==' requirements/dev.txt | awk 'NR == 1 || /^    /{print} NR > 1 && !/^    /{exit}' > requirements/bootstrap.txt
 
 sealing-key: ## print a new key for SEALING_KEYS (design: sealed at rest)
 	@$(PYTHON) -c "import base64, secrets; print('k1:' + base64.b64encode(secrets.token_bytes(32)).decode())"
 
 clean: ## remove what make made: .venv, caches, .run and stored data
-	rm -rf .venv .cache .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .cache .run dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run up unit test lint fmt check proto proto-check asyncapi-check k8s-check images lock sealing-key clean
+.PHONY: help install run up unit fuzz chaos-smoke chaos soak bench test lint fmt check proto proto-check asyncapi-check k8s-check images images-check image-base sbom audit lock sealing-key clean

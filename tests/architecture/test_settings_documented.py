@@ -30,6 +30,7 @@ the two.
 | attendance-writer | `ATTENDANCE_WRITER_`, `KAFKA_`, `MONGO_`, `LOG_`, `OTEL_` |
 | task-api | `TASK_API_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
 | console | `CONSOLE_`, `KAFKA_`, `MONGO_`, `REDIS_`, `SEALING_`, `LOG_`, `OTEL_` |
+| synthetic-terminal | `SYNTHETIC_TERMINAL_`, `LOG_` |
 | `python -m shared.kafka.topics` | `KAFKA_` |
 | `python -m shared.stores.mongo.indexes` | `MONGO_`, `LOG_` |
 """
@@ -49,7 +50,7 @@ def prefix(settings: type[BaseSettings]) -> str:
 
 
 def all_settings() -> Iterator[type[BaseSettings]]:
-    for file in sorted(ROOT.glob("services/*/src/*/settings.py")):
+    for file in sorted([*ROOT.glob("services/*/src/*/settings.py"), *ROOT.glob("tools/*/src/*/settings.py")]):
         yield from settings_classes(f"{file.parent.name}.settings")
     yield from settings_classes(SHARED)
 
@@ -82,6 +83,7 @@ def test_every_setting_is_documented_as_it_is() -> None:
 def test_every_setting_has_a_description_and_every_service_its_settings() -> None:
     found = list(all_settings())
     assert {prefix(one) for one in found} >= {"TCP_INGRESS_", "SESSION_", "ATTENDANCE_WRITER_", "TASK_API_", "CONSOLE_"}
+    assert "SYNTHETIC_TERMINAL_" in {prefix(one) for one in found}
     assert {prefix(one) for one in found} >= {"KAFKA_", "REDIS_", "MONGO_", "SEALING_", "LOG_"}
     undescribed = [f"{prefix(one)}{name}" for one in found for name, f in one.model_fields.items() if not f.description]
     assert undescribed == []

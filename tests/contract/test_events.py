@@ -15,7 +15,7 @@ from attendance_writer.dead_letters import dead_letter
 from attendance_writer.decode import Rejected, StoreFault
 from shared.domain.attendance import AttendanceEvent, Coordinate, SensitiveParts
 from shared.domain.devices import Direction
-from shared.domain.events import Fault, Record, sensitive_records, sign_in_record
+from shared.domain.events import SYNTHETIC_TOPIC, Fault, Record, sensitive_records, sign_in_record
 from shared.kafka.record_spans import with_traceparent
 from shared.protocol.params import parse_param
 from shared.protocol.sign_in import read_sign_in
@@ -197,6 +197,17 @@ def test_asyncapi_names_every_schema_and_every_reference_leads_somewhere() -> No
     assert named - {""} == {path.name for path in (CONTRACTS / "events").iterdir()}
 
 
+def test_a_synthetic_sign_in_has_the_form_of_a_sign_in() -> None:
+    record = sign_in_record(make_event(), RECEIVED_MS, SYNTHETIC_TOPIC)
+    assert record.topic == "attendance.synthetic.v1"
+    validate(SIGN_IN, record)
+    document = yaml.safe_load((CONTRACTS / "asyncapi.yaml").read_text(encoding="utf-8"))
+    channels = document["channels"]
+    assert channels["synthetic"]["messages"] == channels["signIns"]["messages"]
+    letter = dead_letter(consumed(record), Rejected(Fault.JSON, "one clause"), RECEIVED_MS)
+    validate(DEAD_LETTER, letter)
+
+
 def test_asyncapi_has_a_channel_and_an_operation_for_each_topic_that_is_written() -> None:
     document = yaml.safe_load((CONTRACTS / "asyncapi.yaml").read_text(encoding="utf-8"))
     addresses = {name: channel["address"] for name, channel in document["channels"].items()}
@@ -204,6 +215,7 @@ def test_asyncapi_has_a_channel_and_an_operation_for_each_topic_that_is_written(
         "attendance.dead-letter.v1",
         "attendance.sensitive.v1",
         "attendance.sign-in.v1",
+        "attendance.synthetic.v1",
         "device.presence.v1",
         "device.task.v1",
     ]

@@ -11,6 +11,7 @@ from shared.domain.devices import Device, Direction, SiteSpan
 from shared.domain.sites import Site
 from shared.protocol.signatures import SignForm
 from shared.runtime.clock import SystemClock
+from shared.runtime.settings import MongoSettings
 from shared.stores.interfaces import ControlStream, CredentialStore, DeviceStore, EndedStore, SessionStore, SiteStore
 from shared.stores.memory import (
     MemoryControlStream,
@@ -81,7 +82,7 @@ async def redis_like(request: pytest.FixtureRequest) -> AsyncIterator[RedisLike]
 
 
 async def test_a_group_of_credentials_is_found_with_their_vendors_and_unknown_ones_are_absent(stores: Stores) -> None:
-    pinned = make_vendor("v2", sign_form=SignForm.SORTED, time_window_seconds=3600)
+    pinned = make_vendor("v2", sign_form=SignForm.SORTED, time_window_seconds=3600, synthetic=True)
     await stores.credentials.add_vendor(make_vendor("v1"))
     await stores.credentials.add_vendor(pinned)
     first, second = make_credential("a1"), make_credential("a2", "v2", sealed_secret=bytes(range(256)))
@@ -89,6 +90,13 @@ async def test_a_group_of_credentials_is_found_with_their_vendors_and_unknown_on
     await stores.credentials.add_credential(second)
     found = await stores.credentials.find_credentials(["a2", "nobody's", "a1", "a2"])
     assert found == {"a1": (first, make_vendor("v1")), "a2": (second, pinned)}
+
+
+async def test_a_vendor_that_an_older_release_stored_is_not_synthetic(mongo_settings: MongoSettings) -> None:
+    async with open_mongo(mongo_settings, "test") as database:
+        stored = {"_id": "v1", "name": "Maker", "signForm": None, "timeWindowSeconds": None, "createdAtMs": NOW_MS}
+        await database["vendors"].insert_one(stored)
+        assert await MongoCredentialStore(database).vendor("v1") == make_vendor("v1")
 
 
 async def test_vendors_are_paged_in_order_of_their_id(stores: Stores) -> None:

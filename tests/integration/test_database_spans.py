@@ -1,7 +1,10 @@
 """Commands to Redis and MongoDB have spans where the caller has one, and show no value."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from opentelemetry.trace import SpanKind
+from pydantic import SecretStr
 from pymongo.errors import OperationFailure
 
 from shared.runtime.settings import MongoSettings, RedisSettings
@@ -15,6 +18,12 @@ from stack.redis_part import RedisPart
 from tests.support.spans import KeptSpans, attributes, span_id
 
 SECRET = "c0ffee00c0ffee00c0ffee00c0ffee00"
+
+
+def reached(url: SecretStr) -> dict[str, object]:
+    """Where the server is."""
+    parts = urlsplit(url.get_secret_value())
+    return {"server.address": parts.hostname, "server.port": parts.port}
 
 
 async def test_a_mongodb_command_is_a_child_of_the_current_span_and_shows_no_value(
@@ -37,6 +46,7 @@ async def test_a_mongodb_command_is_a_child_of_the_current_span_and_shows_no_val
             "db.operation.name": "find",
             "db.collection.name": "things",
             "db.namespace": mongo_settings.database,
+            **reached(mongo_settings.url),
         }
         assert SECRET not in find.to_json() + kept.one("insert things").to_json()
 
@@ -48,7 +58,9 @@ async def test_a_mongodb_command_that_is_refused_has_its_code(mongo_settings: Mo
             await database.command("noSuchCommand", 1)
     refused, _ = kept.names
     assert refused == "noSuchCommand"
-    assert attributes(kept.one(refused))["error.type"] == "59"  # CommandNotFound in MongoDB's list of codes
+    failed = attributes(kept.one(refused))
+    # CommandNotFound in MongoDB's list of codes
+    assert (failed["error.type"], failed["db.response.status_code"]) == ("59", "59")
     assert not kept.one(refused).status.is_ok
 
 
@@ -67,7 +79,12 @@ async def test_a_redis_command_is_a_child_of_the_current_span_and_shows_no_argum
     assert mget.kind is SpanKind.CLIENT
     assert mget.parent is not None
     assert mget.parent.span_id == span_id(kept.one("a"))
-    assert attributes(mget) == {"db.system.name": "redis", "db.operation.name": "MGET"}
+    assert attributes(mget) == {
+        "db.system.name": "redis",
+        "db.operation.name": "MGET",
+        "db.namespace": "0",
+        **reached(redis_settings.url),
+    }
     assert SECRET not in mget.to_json()
 
 
@@ -87,6 +104,8 @@ async def test_a_script_is_called_by_its_name_and_shows_neither_key_nor_value(re
         "db.system.name": "redis",
         "db.operation.name": "EVALSHA",
         "db.stored_procedure.name": "renew",
+        "db.namespace": "0",
+        **reached(redis_settings.url),
     }
     assert SECRET not in called.to_json()
 
@@ -110,6 +129,8 @@ async def test_what_is_sent_to_redis_together_is_one_span_with_its_size(redis_se
         "db.system.name": "redis",
         "db.operation.name": "PIPELINE",
         "db.operation.batch.size": 2,
+        "db.namespace": "0",
+        **reached(redis_settings.url),
     }
     assert SECRET not in together.to_json()
 

@@ -5,17 +5,21 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.domain.attendance import rfc3339
+from shared.domain.devices import Direction, SiteSpan
 from shared.domain.presence import OfflineReason, Presence, PresenceState
 from shared.runtime.settings import MongoSettings
 from shared.runtime.unavailable import Unavailable
 from shared.stores.mongo.client import Database, open_mongo
+from shared.stores.mongo.credentials import MongoCredentialStore
 from shared.stores.mongo.devices import MongoDeviceStore
 from shared.stores.mongo.indexes import make_indexes
 from shared.stores.mongo.presence import MongoPresenceRecordStore
 from stack.mongo_part import MongoPart
 from tests.support.presence import SN, make_presence
-from tests.support.session_values import NOW_MS, make_device
+from tests.support.session_values import NOW_MS, make_device, make_vendor
 
+HERE, THERE = (SiteSpan(NOW_MS, site_id, Direction.IN) for site_id in ("s1", "s2"))
+NOWHERE = SiteSpan(NOW_MS + 1, None, None)
 ONLINE, OFFLINE, CHANGED = PresenceState.ONLINE, PresenceState.OFFLINE, PresenceState.CHANGED
 
 
@@ -173,3 +177,39 @@ async def test_mongodb_out_of_reach_is_unavailable(mongo_settings: MongoSettings
                 await store.apply([make_presence()])
         finally:
             mongo_part.resume()
+
+
+async def test_devices_are_counted_by_the_site_where_they_stand_now_and_disabled_ones_are_left_out(
+    database: Database, store: MongoPresenceRecordStore
+) -> None:
+    at_sites = {
+        "moved": (THERE, HERE),
+        "gone": (HERE,),
+        "never-seen": (HERE,),
+        "taken-away": (HERE, NOWHERE),
+        "elsewhere": (THERE,),
+    }
+    devices = [make_device(sn, site_history=history) for sn, history in at_sites.items()]
+    disabled = make_device("disabled", site_history=(HERE,), disabled=True)
+    await MongoDeviceStore(database).register([*devices, disabled])
+    events = {"moved": ONLINE, "gone": OFFLINE, "elsewhere": ONLINE, "disabled": ONLINE, SN: ONLINE}
+    await store.apply([make_presence(state, sn=sn) for sn, state in events.items()])
+    # without a site: the two of the fixture, of which one is online, and the one that was taken away
+    assert await store.count_by_site() == {
+        ("s1", True): 1,
+        ("s1", False): 2,
+        ("s2", True): 1,
+        (None, True): 1,
+        (None, False): 2,
+    }
+
+
+async def test_devices_of_synthetic_vendors_stand_at_no_site_and_are_not_counted(
+    database: Database, store: MongoPresenceRecordStore
+) -> None:
+    before = await store.count_by_site()
+    await MongoCredentialStore(database).add_vendor(make_vendor("v-measuring", synthetic=True))
+    await MongoCredentialStore(database).add_vendor(make_vendor("v-real"))
+    measuring = make_device("SYNTHETIC0001", "v-measuring", site_history=(HERE,))
+    await MongoDeviceStore(database).register([measuring, make_device("real", "v-real", site_history=(HERE,))])
+    assert await store.count_by_site() == {**before, ("s1", False): 1}

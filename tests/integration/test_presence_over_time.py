@@ -74,7 +74,12 @@ class World:
         self.told = Told()
         self._redis = redis
         rules = PresenceRules(
-            interval_seconds=1, silent_ms=SILENT_MS, skew_ms=5_000, refresh_ms=3_600_000, max_held=TERMINALS
+            interval_seconds=1,
+            silent_ms=SILENT_MS,
+            skew_ms=5_000,
+            skew_alert_ms=60_000,
+            refresh_ms=3_600_000,
+            max_held=TERMINALS,
         )
         self.ingresses = [PresenceBatches(RedisPresenceStore(redis), self.told, self.clock, rules) for _ in range(2)]
         self._sweep = PresenceSweep(

@@ -9,12 +9,21 @@ import pytest
 from attendance_writer.dead_letters import TooManyRejected
 from shared.domain.attendance import AttendanceEvent
 from shared.domain.events import Record
+from shared.kafka.consumer import GroupConsumer
 from shared.runtime.settings import KafkaSettings, MongoSettings
 from shared.runtime.unavailable import Unavailable
+from shared.stores.interfaces import Added
 from shared.stores.mongo.client import Database
 from stack.kafka_part import KafkaPart
 from stack.mongo_part import MongoPart
-from tests.support.attendance import details_record, event_record, make_event, picture_record, with_picture
+from tests.support.attendance import (
+    RECEIVED_MS,
+    details_record,
+    event_record,
+    make_event,
+    picture_record,
+    with_picture,
+)
 from tests.support.waiting import eventually
 from tests.support.writers import (
     Crash,
@@ -407,6 +416,42 @@ async def test_a_writer_that_cannot_store_gives_its_partitions_up_in_time_and_an
         assert await database["attendance"].count_documents({}) == 20
 
 
+async def test_the_oldest_record_ages_while_the_database_hangs_also_where_it_is_not_fetched(
+    kafka_settings: KafkaSettings, mongo_settings: MongoSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id = await fresh_group(kafka_settings)
+    may_store = asyncio.Event()
+    async with (
+        opened_database(mongo_settings) as database,
+        running(TestWriter(kafka_settings, database, group_id)) as writer,
+    ):
+        add_many = writer.attendance.add_many
+
+        async def store_late(events: Sequence[AttendanceEvent]) -> Added:
+            await may_store.wait()
+            return await add_many(events)
+
+        monkeypatch.setattr(writer.attendance, "add_many", store_late)
+        assert writer.consumer is not None
+        assert writer.loop.oldest_age_seconds(RECEIVED_MS) == 0
+        await produce(kafka_settings, [event_record(make_event(sn="held"))])
+        await eventually(lambda: writer.loop.oldest_age_seconds(RECEIVED_MS + 45_000) == 45)
+        # Of this one, which the hanging writer does not fetch, only the offsets are known.
+        await produce(kafka_settings, [event_record(make_event(sn="not fetched"))])
+        writer.loop.oldest.measured(await writer.consumer.offsets(), RECEIVED_MS + 60_000)
+        assert writer.loop.oldest_age_seconds(RECEIVED_MS + 75_000) == 75
+        assert writer.loop.oldest.age_seconds(None, RECEIVED_MS + 75_000) == 15
+        may_store.set()
+        await eventually(lambda: writer.counts.stored == 2)
+        await eventually(lambda: writer.loop.oldest_age_seconds(RECEIVED_MS + 90_000) == 0)
+        assert await lag(writer.consumer) == 0
+
+
+async def lag(consumer: GroupConsumer) -> int:
+    """Records that are not committed."""
+    return sum(max(0, end - committed) for committed, end in (await consumer.offsets()).values())
+
+
 async def test_lag_is_what_is_not_committed(kafka_settings: KafkaSettings, mongo_settings: MongoSettings) -> None:
     group_id = await fresh_group(kafka_settings)
     async with (
@@ -414,13 +459,13 @@ async def test_lag_is_what_is_not_committed(kafka_settings: KafkaSettings, mongo
         running(TestWriter(kafka_settings, database, group_id)) as writer,
     ):
         assert writer.consumer is not None
-        assert await writer.consumer.lag() == 0
+        assert await lag(writer.consumer) == 0
         await produce(kafka_settings, [event_record(make_event(sn="lag"))])
         await eventually_committed(kafka_settings, group_id)
-        assert await writer.consumer.lag() == 0
+        assert await lag(writer.consumer) == 0
         await writer.consumer.stay()
         await produce(kafka_settings, [event_record(make_event(sn="lag")) for _ in range(7)])
-        assert await writer.consumer.lag() == 7
+        assert await lag(writer.consumer) == 7
         writer.consumer.resume()
 
 

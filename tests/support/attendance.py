@@ -55,4 +55,6 @@ def event_record(event: AttendanceEvent) -> Record:
 
 def consumed(record: Record, offset: int = 0, partition: int = 0) -> ConsumedRecord:
     """The record as a consumer reads it."""
-    return ConsumedRecord(record.topic, partition, offset, record.key, record.value, record.headers)
+    return ConsumedRecord(
+        record.topic, partition, offset, record.key, record.value, record.headers, record.timestamp_ms
+    )

@@ -16,7 +16,14 @@ from attendance_writer.dead_letters import DeadLetters, RejectionWindow
 from attendance_writer.loop import LoopSettings, WriterLoop
 from attendance_writer.metrics import WriterCounts
 from attendance_writer.writes import BatchWriter
-from shared.domain.events import DEAD_LETTER_TOPIC, PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC, Record
+from shared.domain.events import (
+    DEAD_LETTER_TOPIC,
+    PRESENCE_TOPIC,
+    SENSITIVE_TOPIC,
+    SIGN_IN_TOPIC,
+    SYNTHETIC_TOPIC,
+    Record,
+)
 from shared.kafka.consumer import GroupConsumer, GroupOptions, open_consumer
 from shared.kafka.producer import open_producer
 from shared.kafka.topics import ensure_topics
@@ -26,9 +33,10 @@ from shared.stores.mongo.attendance import MongoAttendanceStore
 from shared.stores.mongo.client import Database, open_mongo
 from shared.stores.mongo.pictures import MongoPictureStore
 from shared.stores.mongo.presence import MongoPresenceRecordStore
+from shared.stores.mongo.synthetic_attendance import MongoSyntheticAttendanceStore
 from tests.support.waiting import eventually
 
-READ_TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC)
+READ_TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC, SYNTHETIC_TOPIC)
 
 _groups = itertools.count(1)
 
@@ -51,6 +59,7 @@ class TestWriter:
         self.counts = WriterCounts()
         self.attendance = MongoAttendanceStore(database)
         self.pictures = MongoPictureStore(database)
+        self.synthetic = MongoSyntheticAttendanceStore(database)
         self.presence = MongoPresenceRecordStore(database)
         self.consumer: GroupConsumer | None = None
         self._kafka = kafka
@@ -68,7 +77,13 @@ class TestWriter:
         async with open_producer(self._kafka, "test-writer", 5, [DEAD_LETTER_TOPIC]) as producer:
             self.dead_letters = DeadLetters(producer, SystemClock())
             batches = BatchWriter(
-                self.attendance, self.pictures, self.presence, self.dead_letters, self._window, self.counts
+                self.attendance,
+                self.pictures,
+                self.synthetic,
+                self.presence,
+                self.dead_letters,
+                self._window,
+                self.counts,
             )
             self.loop = WriterLoop(self._settings, batches, self._window, self.counts)
             options = GroupOptions(

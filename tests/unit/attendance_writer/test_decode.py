@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from attendance_writer.decode import Decoded, Rejected, decode
+from attendance_writer.decode import Decoded, Rejected, SyntheticSignIn, decode
 from shared.domain.attendance import AttendanceEvent
 from shared.domain.events import ConsumedRecord, Fault
 from shared.stores.interfaces import StoredDetails, StoredPicture
@@ -72,6 +72,21 @@ def test_a_sign_in_is_read_with_its_members() -> None:
         36.7,
     )
     assert bytes(event.health_info or b"") == b'{"$set": 123456789012345678901234567890}'
+
+
+def test_a_sign_in_of_the_synthetic_topic_is_read_as_what_is_never_stored_as_attendance() -> None:
+    decoded = decode(msgspec.structs.replace(sign_in(), topic="attendance.synthetic.v1"))
+    assert isinstance(decoded, SyntheticSignIn)
+    assert not isinstance(decoded, AttendanceEvent)
+    assert decoded.event == decode(sign_in())
+    assert decoded.event_id == "fc080dc9-48af-58fb-b10e-67c3178bb19b"
+
+
+def test_what_the_synthetic_topic_does_not_promise_is_rejected_as_elsewhere() -> None:
+    forged = msgspec.structs.replace(sign_in(type=2), topic="attendance.synthetic.v1")
+    assert reason(decode(forged)) == Fault.ID
+    picture = msgspec.structs.replace(consumed(picture_record(make_event())), topic="attendance.synthetic.v1")
+    assert reason(decode(picture)) == Fault.TYPE
 
 
 def test_unknown_members_of_a_later_producer_are_passed_over() -> None:

@@ -14,7 +14,7 @@ from shared.domain.attendance import AttendanceEvent
 from shared.domain.events import SIGN_IN_TOPIC, ConsumedRecord
 from shared.kafka.consumer import PartitionsLost, RecordsLost
 from shared.runtime.unavailable import Unavailable
-from tests.support.attendance import consumed, event_record, make_event
+from tests.support.attendance import RECEIVED_MS, consumed, event_record, make_event
 from tests.support.waiting import eventually
 
 PLACE = (SIGN_IN_TOPIC, 0)
@@ -337,3 +337,24 @@ async def test_a_poll_that_waits_for_a_rebalance_does_not_keep_the_writer_from_s
     async with asyncio.timeout(1):
         await running
     assert world.topic.happened == []
+
+
+async def test_the_age_of_what_is_held_grows_while_the_database_hangs_and_is_0_when_all_is_committed() -> None:
+    world = World(4, records=4)
+    world.database.hangs = True
+    running = asyncio.ensure_future(world.loop.run(world.topic))
+    await eventually(lambda: world.loop.oldest_age_seconds(RECEIVED_MS + 60_000) > 0)
+    assert world.loop.oldest_age_seconds(RECEIVED_MS + 60_000) == 60.0
+    assert world.loop.oldest_age_seconds(RECEIVED_MS + 90_000) == 90.0
+    world.loop.stop()  # given up, uncommitted: of what is not fetched only a measurement tells
+    await running
+    assert world.loop.oldest_age_seconds(RECEIVED_MS + 90_000) == 0
+    world.loop.oldest.measured({PLACE: (0, 4)}, RECEIVED_MS + 90_000)
+    assert world.loop.oldest_age_seconds(RECEIVED_MS + 95_000) == 5.0
+
+
+async def test_a_commit_ends_the_age_of_what_a_measurement_had_seen() -> None:
+    world = World(4)
+    world.loop.oldest.measured({PLACE: (0, 4)}, RECEIVED_MS)
+    await world.run_until(lambda: world.topic.committed == 4)
+    assert world.loop.oldest_age_seconds(RECEIVED_MS + 60_000) == 0

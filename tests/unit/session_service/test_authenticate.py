@@ -232,6 +232,13 @@ async def test_s3_a_vendor_may_be_pinned_to_a_form() -> None:
     assert as_sorted.session.sign_form is SignForm.SORTED
 
 
+async def test_a_session_says_whether_its_vendor_is_synthetic() -> None:
+    service = Service()
+    measuring = await service.vendors.admit("Maker", None, None, synthetic=True)
+    replies = await service.answer(auth(measuring, "measuring"), auth(await service.vendor(), "other"))
+    assert [reply.session is not None and reply.session.synthetic for reply in replies] == [True, False]
+
+
 async def test_design_rule_11_the_session_carries_the_sites_of_the_device() -> None:
     service = Service()
     issued = await service.vendor()
@@ -452,3 +459,31 @@ async def test_rule_8_no_answer_and_no_log_holds_a_secret_a_key_or_a_sign(caplog
         for word in (issued.access_secret, issued.credential.access_key, right.request.sign, "f" * 32)
         if word in told
     ]
+
+
+async def test_refusals_are_counted_by_the_vendor_whose_access_id_was_named() -> None:
+    service = Service()
+    issued = await service.vendor()
+    vendor_id = issued.vendor.vendor_id
+    await service.answer(auth(issued), auth(issued, "other", access_secret="wrong"), auth(issued, access_id="0" * 32))
+    assert refusals(service) == {(vendor_id, "400_04"): 1, ("unknown", "400_04"): 1}
+
+
+async def test_our_own_fault_is_a_refusal_of_the_vendor_where_it_is_known_already() -> None:
+    service = Service()
+    issued = await service.vendor()
+    service.sessions.available = False
+    await service.answer(auth(issued))
+    service.credentials.available = False
+    await service.answer(auth(issued))
+    assert refusals(service) == {(issued.vendor.vendor_id, "500_01"): 1, ("unknown", "500_01"): 1}
+
+
+def refusals(service: Service) -> dict[tuple[str, str], int]:
+    """Those that there were, by vendor and code."""
+    return {
+        (sample.labels["vendor"], sample.labels["outcome"]): int(sample.value)
+        for family in service.metrics.process.registry.collect()
+        for sample in family.samples
+        if sample.name == "session_refusals_total" and sample.value
+    }

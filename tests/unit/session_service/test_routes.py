@@ -122,6 +122,7 @@ async def test_vendors_are_listed_in_pages_without_keys_or_secrets(service: Serv
             "name": vendor["name"],
             "signForm": "compact",
             "timeWindowSeconds": None,
+            "synthetic": False,
             "createdAt": at,
             "credentials": [
                 {"accessId": vendor["accessId"], "createdAt": at, "revokedAt": at if vendor is revoked else None}

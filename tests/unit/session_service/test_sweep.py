@@ -163,3 +163,12 @@ async def test_design_6_after_redis_was_away_ingress_has_time_to_tell_first(
     await asyncio.sleep(0.05)
     task.cancel()
     assert bench.told() == ["silent"]
+
+
+async def test_who_holds_the_lock_leads_until_it_is_told_otherwise(bench: Bench) -> None:
+    assert not bench.sweep.leads.is_set()
+    await bench.sweep.sweep()
+    assert bench.sweep.leads.is_set()
+    bench.holds = False
+    await bench.sweep.sweep()
+    assert not bench.sweep.leads.is_set()

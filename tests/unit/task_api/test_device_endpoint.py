@@ -398,3 +398,19 @@ async def test_a_terminal_that_hangs_up_in_its_body_leaves_nothing_behind(api: T
     assert bytes(answer.body) == b""
     assert api.endpoint._held_bytes == 0
     assert sum(api.metrics.answers.values()) == 0
+
+
+async def test_refusals_are_counted_by_the_vendor_of_the_session(api: TaskApi) -> None:
+    await api.begin()
+    assert error_code(await ask(api, make_body(GET, {}, sign=WRONG_SIGN))) == "400_04"
+    assert error_code(await ask(api, make_body(GET, {}))) == "400_02"
+    assert error_code(await ask(api, make_body(GET, ASKED, token="e" * 32))) == "401_01"
+    assert error_code(await ask(api, b"{")) == "400_02"
+    assert read_answer(await api.endpoint.answer(make_body(GET, ASKED)))["success"]
+    shown = {
+        (sample.labels["vendor"], sample.labels["outcome"]): sample.value
+        for family in api.metrics.process.registry.collect()
+        for sample in family.samples
+        if sample.name == "task_api_refusals_total" and sample.value
+    }
+    assert shown == {("v1", "400_04"): 1, ("v1", "400_02"): 1, ("unknown", "401_01"): 1, ("unknown", "400_02"): 1}

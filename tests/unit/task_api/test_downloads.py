@@ -38,6 +38,7 @@ class Download:
         self._app = app
         self._scope = {
             "type": "http",
+            "http_version": "1.1",
             "method": method,
             "path": parts.path,
             "raw_path": parts.path.encode(),

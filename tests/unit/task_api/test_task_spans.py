@@ -48,6 +48,10 @@ async def test_a_devices_request_says_what_it_was_and_links_to_its_tasks_and_mar
     assert attributes(request) == {
         "http.request.method": "POST",
         "url.scheme": "http",
+        "network.protocol.version": "1.1",
+        "server.address": "testserver",
+        "server.port": 80,
+        "http.route": "/api/device",
         "http.response.status_code": 200,
         "site_access.apicode": "T_GET_TASKS",
         "site_access.sn": "1388186",

@@ -17,6 +17,7 @@ from shared.kafka.producer import RecordTooLarge
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.messages import decode_request
 from shared.runtime.clock import ManualClock
+from shared.runtime.logging import JsonFormatter
 from shared.runtime.tracing import NOT_TRACED, SampledSpan, Tracing
 from shared.runtime.unavailable import Unavailable
 from shared.stores.ended_view import EndedView
@@ -339,6 +340,25 @@ async def test_design_9_the_event_holds_a_reference_and_nothing_sensitive() -> N
     assert json.loads(sensitive[1].value) == {"irisInfo": "the-iris", "extra": '{"tongji":"unknown"}'}
 
 
+async def test_a_sign_in_of_a_synthetic_vendor_goes_to_its_own_topic_without_anything_sensitive() -> None:
+    picture = b"\xff\xd8\xff" + b"p" * 5000
+    bench = Bench(synthetic=True)
+    assert await bench.code(sign_in(picture=picture, extra={"irisInfo": "the-iris", "lane": 4})) == ""
+    [(record, sensitive)] = bench.commit.published
+    assert record.topic == "attendance.synthetic.v1"
+    assert list(sensitive) == []
+    event = json.loads(record.value)
+    assert (event["sn"], event["image"]) == (SN, None)
+    assert "ce_dataref" not in dict(record.headers)
+
+
+async def test_a_sign_in_of_any_other_vendor_goes_where_wages_are_computed_from() -> None:
+    bench = Bench()
+    assert await bench.code(sign_in()) == ""
+    [(record, _)] = bench.commit.published
+    assert record.topic == "attendance.sign-in.v1"
+
+
 async def test_j6_an_image_that_is_none_does_not_cost_the_record() -> None:
     bench = Bench()
     param = f'{{"personId":"p","type":1,"img":"@@not base64@@","recordTime":{NOW_MS}}}'
@@ -496,3 +516,51 @@ async def test_presence_is_told_which_span_an_accepted_request_has() -> None:
             assert (await bench.ask(message))[0].success
         of_frames = {span_id(one): one.name for name in set(kept.names) for one in kept.all(name)}
         assert [None if one is None else of_frames[one.context.span_id] for one in bench.presence.spans] == names
+
+
+async def test_a_sampled_sign_in_that_fails_by_our_fault_is_logged_with_its_trace_and_no_other_is(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caplog.handler, "formatter", JsonFormatter("tcp-ingress"))
+    for ratio, lines in ((0.0, 0), (1.0, 1)):
+        kept = KeptSpans(ratio)
+        bench = Bench(tracing=kept.tracing)
+        bench.commit.fault = Unavailable("Kafka: NotLeader")
+        assert await bench.code(sign_in()) == "500_01"
+        said = [json.loads(line) for line in caplog.text.splitlines()]
+        assert len(said) == lines
+    assert said[0]["message"] == "C_SIGN_IN answered 500_01: Kafka: NotLeader"
+    assert said[0]["trace_id"] == f"{trace_id(kept.one('device C_SIGN_IN')):032x}"
+    assert said[0]["span_id"] == f"{span_id(kept.one('device C_SIGN_IN')):016x}"
+
+
+async def test_refusals_are_counted_by_the_vendor_of_the_session_held_here_or_read_for_it() -> None:
+    bench = Bench(vendor_id="v7")
+    assert await bench.code(beat(signature="0" * 32)) == "400_04"  # read from Redis
+    await bench.ask(beat())
+    assert await bench.code(beat(signature="0" * 32)) == "400_04"  # held
+    assert await bench.code(sign_in(person_id="")) == "400_02"
+    bench.commit.fault = Unavailable("Kafka: NotLeader")
+    assert await bench.code(sign_in()) == "500_01"
+    assert refusals(bench) == {("v7", "400_04"): 2, ("v7", "400_02"): 1, ("v7", "500_01"): 1}
+
+
+async def test_refusals_without_a_session_are_of_an_unknown_vendor_and_a_success_is_none() -> None:
+    bench = Bench()
+    assert await bench.code(beat(token="f" * 32)) == "401_01"
+    assert await bench.code(beat(apicode="C_EVIL")) == "400_01"
+    assert await bench.code(make_auth(VENDOR, SN, stamp=STAMP)) == "400_04"
+    bench.handlers.fault(ProtocolError(ErrorCode.PARAM, "frame over the size limit"))
+    await bench.ask(beat())
+    expected = {"401_01": 1, "400_01": 1, "400_04": 1, "400_02": 1}
+    assert refusals(bench) == {("unknown", code): count for code, count in expected.items()}
+
+
+def refusals(bench: Bench) -> dict[tuple[str, str], int]:
+    """Those that there were, by vendor and code."""
+    return {
+        (sample.labels["vendor"], sample.labels["outcome"]): int(sample.value)
+        for family in bench.metrics.process.registry.collect()
+        for sample in family.samples
+        if sample.name == "tcp_ingress_refusals_total" and sample.value
+    }

@@ -25,3 +25,11 @@ def test_latency_is_a_histogram_whose_buckets_add_up() -> None:
     assert 'tcp_ingress_answer_seconds_bucket{apicode="C_SIGN_IN",le="+Inf"} 4.0' in text
     assert 'tcp_ingress_answer_seconds_count{apicode="C_SIGN_IN"} 4.0' in text
     assert 'tcp_ingress_answer_seconds_sum{apicode="C_SIGN_IN"} 9.0055' in text
+
+
+def test_every_series_of_fixed_labels_is_there_before_its_first_event() -> None:
+    text = generate_latest(IngressMetrics().process.registry).decode()
+    for apicode in ("C_AUTH", "C_HEARTBEAT", "C_SIGN_IN", "other"):
+        for outcome in ("success", "400_01", "400_02", "400_04", "400_05", "401_01", "401_02", "500_01"):
+            assert f'tcp_ingress_answers_total{{apicode="{apicode}",outcome="{outcome}"}} 0.0' in text
+    assert 'tcp_ingress_answer_seconds_bucket{apicode="C_SIGN_IN",le="+Inf"} 0.0' in text

@@ -79,7 +79,12 @@ class Bench:
         self.events: list[PresenceEvent] = []
         self.causes: list[SampledSpan | None] = []
         rules = PresenceRules(
-            interval_seconds=0.01, silent_ms=70_000, skew_ms=5_000, refresh_ms=300_000, max_held=max_held
+            interval_seconds=0.01,
+            silent_ms=70_000,
+            skew_ms=5_000,
+            skew_alert_ms=60_000,
+            refresh_ms=300_000,
+            max_held=max_held,
         )
         self.batches = PresenceBatches(self.redis, self, self.clock, rules)  # type: ignore[arg-type]  # two of its methods are called
         self.line = Line()
@@ -498,3 +503,25 @@ async def test_design_3_what_was_sampled_before_redis_was_away_is_so_afterwards(
     bench.redis.available = True
     assert await bench.told() == [(SN, ONLINE, 1)]
     assert bench.causes == [span]
+
+
+async def test_design_14_devices_whose_clock_is_off_are_counted_by_vendor_as_of_their_last_request(
+    bench: Bench,
+) -> None:
+    bench.accept("right", skew_ms=60_000)
+    bench.accept("late", skew_ms=-60_001)
+    bench.accept("early", skew_ms=60_001)
+    assert bench.batches.skewed == {"v1": 2}
+    bench.accept("late", skew_ms=-70_000)
+    assert bench.batches.skewed == {"v1": 2}
+    bench.accept("late", skew_ms=-1_000)
+    assert bench.batches.skewed == {"v1": 1}
+
+
+async def test_a_device_that_left_is_not_counted_as_skewed_and_its_vendor_stays_with_0(bench: Bench) -> None:
+    bench.accept(skew_ms=99_000)
+    await bench.batches.flush()
+    bench.batches.left(bench.line, was_told_to=False)
+    await bench.batches.flush()
+    assert len(bench.batches) == 0
+    assert bench.batches.skewed == {"v1": 0}

@@ -28,15 +28,19 @@ class BatchSpans:
         """Around the write that stores the sampled ones of these records."""
         with ExitStack() as stack:
             for record, _ in items if self._of_records else ():
-                if (span := self._of_records.get(_position(record))) is not None:
+                if (span := self.of(record)) is not None:
                     name = DATABASE_SPAN.format(operation=operation, collection=collection)
                     attributes = database_attributes(operation, collection)
                     stack.enter_context(span.child(name, SpanKind.CLIENT, attributes))
             yield
 
+    def of(self, record: ConsumedRecord) -> SampledSpan | None:
+        """The record's own span."""
+        return self._of_records.get(_position(record))
+
     def reject(self, record: ConsumedRecord, reason: str) -> None:
         """The record became a dead letter."""
-        if (span := self._of_records.get(_position(record))) is not None:
+        if (span := self.of(record)) is not None:
             span.fail(reason)
 
 
@@ -55,6 +59,7 @@ def batch_spans(tracing: Tracing, records: Sequence[ConsumedRecord]) -> Iterator
         if spans:
             attributes: Attributes = {
                 "messaging.system": "kafka",
+                "messaging.operation.name": "process",
                 "messaging.operation.type": "process",
                 "messaging.batch.message_count": len(records),
             }

@@ -3,7 +3,6 @@
 The topic has the rights of `attendance.sensitive.v1`: a dead letter may be a picture (design rule 9).
 """
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,8 +10,6 @@ from typing import Protocol
 from attendance_writer.decode import Rejected
 from shared.domain.events import DEAD_LETTER_TOPIC, ConsumedRecord, Record
 from shared.runtime.clock import Clock
-
-log = logging.getLogger(__name__)
 
 
 class TooManyRejected(Exception):
@@ -58,14 +55,6 @@ class DeadLetters:
     async def send(self, rejected: Sequence[tuple[ConsumedRecord, Rejected]]) -> None:
         """Returns when all of them are acknowledged by all replicas. Raises Unavailable: do it all again."""
         for record, why in rejected:
-            log.warning(
-                "dead letter from %s/%d offset %d: %s: %s",
-                record.topic,
-                record.partition,
-                record.offset,
-                why.reason,
-                why.detail,
-            )
             letter = dead_letter(record, why, self._clock.now_ms())
             # One a call: a batch of large ones could be above what the producer takes at once.
             await self._producer.send(letter.topic, self._producer.partition_for(letter.topic, letter.key), [letter])

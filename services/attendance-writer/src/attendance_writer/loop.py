@@ -19,6 +19,7 @@ from attendance_writer.batch import Batch, BatchLimits, Place
 from attendance_writer.dead_letters import RejectionWindow
 from attendance_writer.decode import Rejected, decode
 from attendance_writer.metrics import WriterCounts
+from attendance_writer.oldest_record import OldestRecord
 from shared.domain.events import ConsumedRecord
 from shared.kafka.consumer import PartitionsLost, RecordsLost
 from shared.runtime.unavailable import Unavailable
@@ -62,6 +63,7 @@ class WriterLoop:
     """Moves records from the source into the writer. `run` once; `on_revoked` is the source's revocation callback."""
 
     def __init__(self, settings: LoopSettings, writer: Writer, window: RejectionWindow, counts: WriterCounts) -> None:
+        self.oldest = OldestRecord()
         self._settings = settings
         self._writer = writer
         self._window = window
@@ -93,6 +95,10 @@ class WriterLoop:
     def is_running(self) -> bool:
         """True from the moment at which `run` may hold records."""
         return self._source is not None
+
+    def oldest_age_seconds(self, now_ms: int) -> float:
+        """Of the oldest passage, or part of one, that is not stored; 0 where all are."""
+        return self.oldest.age_seconds(self._batch.oldest_attendance_ms, now_ms)
 
     def stop(self) -> None:
         """Makes `run` end: at once where nothing is held, else when it is stored or `leave_seconds` have passed."""
@@ -164,16 +170,20 @@ class WriterLoop:
         batch = self._batch
         delay = FIRST_RETRY_SECONDS
         while batch.next_offsets:
+            is_stored = False
             try:
                 await self._writer.write(batch)
+                is_stored = True
                 await source.commit(batch.next_offsets)
             except Unavailable as error:
                 self._counts.retries += 1
-                log.warning("%d records wait: %s", len(batch), error)
+                if is_stored:  # else the writer has said it
+                    log.warning("%d records are stored, but not committed: %s", len(batch), error)
                 await source.stay()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_RETRY_SECONDS)
             else:
+                self.oldest.committed(batch.next_offsets)
                 self._counts.batches += 1
                 self._counts.last_batch_at = asyncio.get_running_loop().time()
                 return

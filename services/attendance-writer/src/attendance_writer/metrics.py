@@ -19,6 +19,8 @@ class WriterCounts:
     stored: int = 0
     duplicates: int = 0
     pictures: int = 0
+    synthetic: int = 0
+    past_retention: int = 0
     presence_events: int = 0
     dead_letters: dict[str, int] = field(default_factory=_no_dead_letters)
     batches: int = 0
@@ -29,7 +31,9 @@ class WriterCounts:
     """On the event loop's clock."""
 
 
-def register(metrics: ProcessMetrics, counts: WriterCounts, now: Callable[[], float]) -> None:
+def register(
+    metrics: ProcessMetrics, counts: WriterCounts, now: Callable[[], float], oldest_age_seconds: Callable[[], float]
+) -> None:
     """Makes the counts visible; `now` is the event loop's clock."""
     metrics.counter("attendance_writer_stored_total", "Attendances that were new", lambda: counts.stored)
     metrics.counter(
@@ -38,6 +42,16 @@ def register(metrics: ProcessMetrics, counts: WriterCounts, now: Callable[[], fl
         lambda: counts.duplicates,
     )
     metrics.counter("attendance_writer_pictures_total", "Pictures that were new", lambda: counts.pictures)
+    metrics.counter(
+        "attendance_writer_synthetic_total",
+        "Sign-ins of synthetic terminals that were new: no attendances",
+        lambda: counts.synthetic,
+    )
+    metrics.counter(
+        "attendance_writer_past_retention_total",
+        "Attendances, pictures and details not stored, because their time to be kept is over",
+        lambda: counts.past_retention,
+    )
     metrics.counter(
         "attendance_writer_presence_events_total",
         "Presence events taken into account, stale ones too",
@@ -57,6 +71,11 @@ def register(metrics: ProcessMetrics, counts: WriterCounts, now: Callable[[], fl
     )
     metrics.gauge(
         "attendance_writer_lag_records", "Records of this process's partitions not yet committed", lambda: counts.lag
+    )
+    metrics.gauge(
+        "attendance_writer_oldest_record_age_seconds",
+        "Age of the oldest attendance of this process's partitions not yet committed; 0 where there is none",
+        oldest_age_seconds,
     )
     metrics.gauge(
         "attendance_writer_last_batch_age_seconds",

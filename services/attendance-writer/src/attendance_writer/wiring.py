@@ -13,12 +13,12 @@ from attendance_writer.loop import LoopSettings, WriterLoop
 from attendance_writer.metrics import WriterCounts, register
 from attendance_writer.settings import WriterSettings
 from attendance_writer.writes import BatchWriter
-from shared.domain.events import DEAD_LETTER_TOPIC, PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC
+from shared.domain.events import DEAD_LETTER_TOPIC, PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC, SYNTHETIC_TOPIC
 from shared.kafka.consumer import CLOSE_SECONDS, GroupConsumer, GroupOptions, open_consumer
 from shared.kafka.producer import open_producer
 from shared.kafka.topics import DEAD_LETTER_ROOM_BYTES
 from shared.runtime.admin import open_admin
-from shared.runtime.clock import SystemClock
+from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.lifecycle import Lifecycle, OpenService, cancel_and_wait
 from shared.runtime.metrics import ProcessMetrics
 from shared.runtime.settings import KafkaSettings, MongoSettings, TelemetrySettings
@@ -28,10 +28,13 @@ from shared.stores.mongo.attendance import MongoAttendanceStore
 from shared.stores.mongo.client import open_mongo
 from shared.stores.mongo.pictures import MongoPictureStore
 from shared.stores.mongo.presence import MongoPresenceRecordStore
+from shared.stores.mongo.synthetic_attendance import MongoSyntheticAttendanceStore
 
 log = logging.getLogger(__name__)
 
 SERVICE = "attendance-writer"
+TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC, SYNTHETIC_TOPIC)
+"""What it reads."""
 LAG_INTERVAL_SECONDS = 2.0
 REVOKE_MARGIN_SECONDS = 5.0
 """Of the rebalance timeout, what is left for joining again."""
@@ -56,7 +59,7 @@ def open_writer(settings: AllSettings) -> OpenService:
         async with AsyncExitStack() as stack:
             metrics = ProcessMetrics(SERVICE)
             stack.callback(metrics.close)
-            register(metrics, counts, asyncio.get_running_loop().time)
+            clock = SystemClock()
             tracing = await stack.enter_async_context(open_telemetry(metrics, settings.telemetry))
             database = await stack.enter_async_context(open_mongo(settings.mongo, SERVICE, traced=tracing.is_on))
             producer = await stack.enter_async_context(
@@ -68,38 +71,47 @@ def open_writer(settings: AllSettings) -> OpenService:
             batches = BatchWriter(
                 MongoAttendanceStore(database),
                 MongoPictureStore(database),
+                MongoSyntheticAttendanceStore(database),
                 MongoPresenceRecordStore(database),
-                DeadLetters(producer, SystemClock()),
+                DeadLetters(producer, clock),
                 window,
                 counts,
                 tracing,
             )
             loop = WriterLoop(_loop_settings(writer), batches, window, counts)
+            register(
+                metrics,
+                counts,
+                asyncio.get_running_loop().time,
+                lambda: loop.oldest_age_seconds(clock.now_ms()),
+            )
             port = await stack.enter_async_context(
                 open_admin(lifecycle, writer.admin_host, writer.admin_port, metrics.registry)
             )
             log.info("admin port %d", port)
-            working = lifecycle.spawn(_work(settings, loop, counts), "writer-loop")
+            working = lifecycle.spawn(_work(settings, loop, counts, clock), "writer-loop")
             stack.push_async_callback(_end, loop, working, writer.leave_seconds)
             yield
 
     return opened
 
 
-async def _work(settings: AllSettings, loop: WriterLoop, counts: WriterCounts) -> None:
+async def _work(settings: AllSettings, loop: WriterLoop, counts: WriterCounts, clock: Clock) -> None:
     options = _group_options(settings.writer)
     async with open_consumer(settings.kafka, SERVICE, options, loop.on_revoked) as consumer:
-        measuring = asyncio.ensure_future(_measure_lag(consumer, counts))
+        measuring = asyncio.ensure_future(_measure_lag(consumer, loop, counts, clock))
         try:
             await loop.run(consumer)
         finally:
             await cancel_and_wait(measuring)
 
 
-async def _measure_lag(consumer: GroupConsumer, counts: WriterCounts) -> None:
+async def _measure_lag(consumer: GroupConsumer, loop: WriterLoop, counts: WriterCounts, clock: Clock) -> None:
     while True:
         try:
-            counts.lag = await consumer.lag()
+            offsets = await consumer.offsets()
+            counts.lag = sum(max(0, of_partition.end - of_partition.committed) for of_partition in offsets.values())
+            loop.oldest.measured(offsets, clock.now_ms())
         except Unavailable as error:
             log.warning("%s", error)
         await asyncio.sleep(LAG_INTERVAL_SECONDS)
@@ -120,7 +132,7 @@ def _loop_settings(settings: WriterSettings) -> LoopSettings:
 def _group_options(settings: WriterSettings) -> GroupOptions:
     return GroupOptions(
         group_id=settings.group_id,
-        topics=(SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC),
+        topics=TOPICS,
         max_poll_records=settings.batch_max_records,
         fetch_max_bytes=settings.batch_max_bytes,
         rebalance_timeout_ms=int(settings.rebalance_timeout_seconds * 1000),

@@ -1,9 +1,12 @@
 """Every metric of the session service. Requests, by route and status, are counted by FastAPI's own telemetry."""
 
+from collections.abc import Callable
+
 from fastapi.telemetry import TelemetryConfig
 
 from shared.protocol.errors import ErrorCode
-from shared.runtime.metrics import ProcessMetrics
+from shared.runtime.metrics import Counts, ProcessMetrics
+from shared.runtime.refusals import Refusals
 
 ACCEPTED = "accepted"
 
@@ -16,6 +19,7 @@ class SessionMetrics:
 
         self.authentications = dict.fromkeys([ACCEPTED, *(code.code for code in ErrorCode)], 0)
         self.process.counter_by("session_authentications_total", "outcome", "C_AUTHs by outcome", self.authentications)
+        self.refusals = Refusals(self.process, "session_refusals_total")
         # How well ingress gathers: a fleet's reconnect is to come in large groups (measured: HTTP is the cost).
         self.group_sizes = self.process.meter.create_histogram(
             "session_authentication_group_size",
@@ -50,6 +54,12 @@ class SessionMetrics:
         self.swept = 0
         self.process.counter(
             "session_swept_devices_total", "Devices found off line that nobody had told of", lambda: self.swept
+        )
+
+    def observe_sites(self, read: Callable[[], Counts]) -> None:
+        """Shows how many devices are online at each site."""
+        self.process.gauge_by(
+            "session_site_devices", ("site", "presence"), "Devices that are not disabled, by site", read
         )
 
     @property

@@ -51,3 +51,8 @@ class SessionSettings(Settings):
     presence_sweep_seconds: float = Field(
         2.0, gt=0, description="How often devices are looked for whose ingress is gone (design rule 6)"
     )
+    site_devices_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="How often devices are counted by site for session_site_devices, by one process of several",
+    )

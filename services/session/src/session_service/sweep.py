@@ -47,6 +47,8 @@ class PresenceSweep:
         *,
         silent_ms: int,
     ) -> None:
+        self.leads = asyncio.Event()
+        """Set while this process holds the lock, as of the last round."""
         self._presence = presence
         self._records = records
         self._lock = lock
@@ -59,7 +61,9 @@ class PresenceSweep:
     async def sweep(self) -> None:
         """One round; does nothing where another process holds the lock. Raises Unavailable."""
         if not await self._lock.hold():
+            self.leads.clear()
             return
+        self.leads.set()
         while silent := await self._presence.take_silent(self._silent_ms, PAGE):
             for device in silent:
                 self._tell(device)

@@ -13,6 +13,7 @@ from session_service.devices import Devices
 from session_service.metrics import SessionMetrics
 from session_service.revocation import Revocation
 from session_service.settings import SessionSettings
+from session_service.site_devices import SiteDevices
 from session_service.sweep import LOCK, PresenceSweep
 from session_service.vendors import Vendors
 from shared.domain.events import PRESENCE_TOPIC
@@ -129,13 +130,18 @@ async def _sweep(
     lock = RedisLock(redis, LOCK, LOCK_LIFE_MS)
     async with open_producer(kafka, "session-presence", PRESENCE_SEND_SECONDS, [PRESENCE_TOPIC]) as producer:
         sender = PresenceSender(producer, max_waiting=MAX_PRESENCE_EVENTS)
+        records = MongoPresenceRecordStore(database)
         sweep = PresenceSweep(
             RedisPresenceStore(redis),
-            MongoPresenceRecordStore(database),
+            records,
             lock,
             sender,
             clock,
             metrics,
             silent_ms=presence.silent_ms,
         )
-        await asyncio.gather(sender.run(), sweep.run(settings.presence_sweep_seconds))
+        sites = SiteDevices(records, sweep.leads)
+        metrics.observe_sites(lambda: sites.counts)
+        await asyncio.gather(
+            sender.run(), sweep.run(settings.presence_sweep_seconds), sites.run(settings.site_devices_seconds)
+        )

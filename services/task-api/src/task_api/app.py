@@ -6,6 +6,7 @@ from starlette.routing import Route
 from shared.domain.links import PATH
 from shared.runtime.problems import add_problem_handlers
 from shared.runtime.web_guard import guard
+from task_api.device_endpoint import PATH as DEVICE_PATH
 from task_api.device_endpoint import DeviceEndpoint
 from task_api.downloads import Downloads
 from task_api.metrics import TaskApiMetrics
@@ -18,7 +19,7 @@ def create_app(
     """The application: 404 and 405 as problem documents, 413 for a body over the limit (E5)."""
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=metrics.of_requests)
     add_problem_handlers(app)
-    app.router.add_route("/api/device", endpoint.serve, methods=["POST"])
+    app.router.add_route(DEVICE_PATH, endpoint.serve, methods=["POST"])
     # A person's id may hold a slash, and has its own in the path then
     app.router.routes.append(Route(f"{PATH}/{{kind}}/{{file_id:path}}", downloads, methods=["GET"]))
     # No deadline here: it would answer 503, which terminals never get (E5), and end long downloads

@@ -23,6 +23,8 @@ from task_api.settings import TaskApiSettings
 
 log = logging.getLogger(__name__)
 
+PATH = "/api/device"
+
 
 class DeviceEndpoint:
     """The eight T_ interfaces at one address."""
@@ -61,24 +63,26 @@ class DeviceEndpoint:
             request = parse_json_request(body)
         except ProtocolError as error:
             return self._refused(None, error, None)
-        secret: str | None = None
+        known: KnownSession | None = None
         try:
             async with asyncio.timeout(self._settings.request_deadline_seconds):
                 check_head(request)
                 known = await self._sessions.find(request.token)
-                if known is not None and known.session.sn == request.sn:
-                    secret = known.secret
                 response = await self._carry_out(request, known)
         except ProtocolError as error:
-            return self._refused(request, error, secret)
+            return self._refused(request, error, known)
         except (Unavailable, TimeoutError):
-            return self._refused(request, ProtocolError(ErrorCode.SYSTEM, "not available now, send again"), secret)
+            return self._refused(request, ProtocolError(ErrorCode.SYSTEM, "not available now, send again"), known)
         except Exception:  # a terminal understands the protocol's own answer alone, to our bugs too (E5)
             log.exception("%s failed", request.apicode)
-            return self._refused(request, ProtocolError(ErrorCode.SYSTEM, "not carried out, send again"), secret)
+            return self._refused(request, ProtocolError(ErrorCode.SYSTEM, "not carried out, send again"), known)
         self._note(request, SUCCESS)
         return encode_json_answer(
-            apicode=request.apicode, version=request.version, task_id=request.task_id, response=response, secret=secret
+            apicode=request.apicode,
+            version=request.version,
+            task_id=request.task_id,
+            response=response,
+            secret=_secret(request, known),
         )
 
     async def _carry_out(self, request: TaskRequest, known: KnownSession | None) -> str | None:
@@ -90,21 +94,32 @@ class DeviceEndpoint:
         await self._sessions.accepted(known.session, verified.form)
         return response
 
-    def _refused(self, request: TaskRequest | None, error: ProtocolError, secret: str | None) -> bytes:
+    def _refused(self, request: TaskRequest | None, error: ProtocolError, known: KnownSession | None) -> bytes:
         self._note(request, error.code.code)
+        self._metrics.refusals.add(None if known is None else known.session.vendor_id, error.code.code)
         if request is None:
             return encode_json_answer(apicode="", version="", error=error, secret=None)
         return encode_json_answer(
-            apicode=request.apicode, version=request.version, task_id=request.task_id, error=error, secret=secret
+            apicode=request.apicode,
+            version=request.version,
+            task_id=request.task_id,
+            error=error,
+            secret=_secret(request, known),
         )
 
     def _note(self, request: TaskRequest | None, outcome: str) -> None:
         self._metrics.answers[outcome] += 1
         if (span := current_span()) is not None:
             apicode, sn = ("", "") if request is None else (request.apicode, request.sn)
+            span.set("http.route", PATH)
             span.rename(DEVICE_SPAN.format(apicode=known_apicode(apicode)))
             describe_request(span, apicode, sn, outcome)
 
     def _not_received(self, detail: str) -> Response:
         answer = self._refused(None, ProtocolError(ErrorCode.SYSTEM, detail), None)
         return Response(answer, media_type="application/json", headers={"Connection": "close"})
+
+
+def _secret(request: TaskRequest, known: KnownSession | None) -> str | None:
+    """With which the answer is signed: none where the token is not this device's."""
+    return known.secret if known is not None and known.session.sn == request.sn else None

@@ -7,6 +7,7 @@ from fastapi.telemetry import TelemetryConfig
 from shared.domain.links import FileKind
 from shared.protocol.errors import ErrorCode
 from shared.runtime.metrics import ProcessMetrics
+from shared.runtime.refusals import Refusals
 
 SUCCESS = "success"
 
@@ -18,6 +19,7 @@ class TaskApiMetrics:
         self.process = ProcessMetrics("task-api")
         self.answers = {SUCCESS: 0, **{code.code: 0 for code in ErrorCode}}
         """Answers to devices by outcome: success, or the error code."""
+        self.refusals = Refusals(self.process, "task_api_refusals")
         self.index_rebuilds = 0
         self.index_additions = 0
         self.expired = 0

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from shared.domain.authentication import AuthCall, AuthReply
+from shared.runtime.http_client_spans import answered
 from shared.runtime.tasks import spawn
 from shared.runtime.tracing import TRACEPARENT, SampledSpan
 from shared.runtime.unavailable import Unavailable
@@ -100,7 +101,7 @@ class AuthClient:
     async def _send(self, group: list[_Waiting]) -> None:
         self.groups += 1
         try:
-            with group_span([waiting.span for waiting in group if waiting.span is not None]) as span:
+            with group_span([waiting.span for waiting in group if waiting.span is not None], self._url) as span:
                 replies = await self._post([waiting.call for waiting in group], span)
         except Unavailable as error:
             for waiting in group:
@@ -116,6 +117,8 @@ class AuthClient:
         body = io.BytesIO(self._encoder.encode(calls))  # aiohttp warns of bytes above 1 MiB, which it writes at once
         try:
             async with self._http.post(self._url, data=body, headers=headers, timeout=self._timeout) as answer:
+                if span is not None:
+                    answered(span, answer.status)
                 if answer.status != 200:
                     log.error("session service answered %s to C_AUTH", answer.status)
                     raise Unavailable(f"session: HTTP {answer.status}")

@@ -10,6 +10,7 @@ from shared.domain.control import PushCommand
 from shared.protocol.apicodes import Apicode
 from shared.protocol.messages import AuthRequest, DeviceRequest
 from shared.runtime.device_spans import describe_request, known_apicode
+from shared.runtime.http_client_spans import call_attributes
 from shared.runtime.telemetry_names import (
     APICODE,
     DEVICE_SPAN,
@@ -25,7 +26,6 @@ from shared.runtime.tracing import NO_SPAN, SampledSpan, Tracing, child_of, samp
 Request = AuthRequest | DeviceRequest
 
 _LOOK_UP = {"db.system.name": "redis", "db.operation.name": "MGET"}
-_CALL = {"http.request.method": "POST", "peer.service": "session"}
 
 
 def frame_span(tracing: Tracing, request: Request, address: str) -> SampledSpan:
@@ -47,13 +47,15 @@ def look_up_span(frame: SampledSpan | None) -> AbstractContextManager[SampledSpa
     return child_of(frame, REDIS_SPAN.format(command="MGET"), SpanKind.CLIENT, _LOOK_UP)
 
 
-def group_span(frames: Sequence[SampledSpan]) -> AbstractContextManager[SampledSpan | None]:
-    """Around the call to session for a group of C_AUTHs: child of the first sampled one, linked to the others."""
+def group_span(frames: Sequence[SampledSpan], url: str) -> AbstractContextManager[SampledSpan | None]:
+    """Around the call to session, which is at `url`, for a group of C_AUTHs: child of the first sampled one, linked to
+    the others."""
     if not frames:
         return NO_SPAN
     first, *others = frames
     name = HTTP_CLIENT_SPAN.format(method="POST")
-    return first.child(name, SpanKind.CLIENT, _CALL, [other.context for other in others])
+    attributes = call_attributes("POST", "session", url)
+    return first.child(name, SpanKind.CLIENT, attributes, [other.context for other in others])
 
 
 def push_span(tracing: Tracing, command: PushCommand) -> AbstractContextManager[SampledSpan | None]:

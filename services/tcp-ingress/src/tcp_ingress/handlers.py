@@ -14,7 +14,7 @@ import msgspec
 from shared.domain.attendance import AttendanceEvent, Coordinate, PictureReference, SensitiveParts, event_id, rfc3339
 from shared.domain.authentication import AuthCall
 from shared.domain.devices import site_at
-from shared.domain.events import sensitive_records, sign_in_record
+from shared.domain.events import SIGN_IN_TOPIC, SYNTHETIC_TOPIC, sensitive_records, sign_in_record
 from shared.domain.sessions import Session
 from shared.kafka.producer import RecordTooLarge
 from shared.protocol.apicodes import Apicode
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 ERROR_CODES = {code.code: code for code in ErrorCode}
 UNBOUNDED_TEXTS = ("extra", "iris_info", "qr_code_info", "health_info")
 """What of a passage may be as large as its frame, besides the picture."""
+SENSITIVE = ("picture", "picture_type", "iris_info", "extra")
+"""What of a passage goes to the sensitive topic."""
 
 
 class Answer(NamedTuple):
@@ -88,6 +90,7 @@ class Handlers:
     def _answer_at_once(
         self, request: AuthRequest | DeviceRequest, carrier: Carrier, span: SampledSpan | None
     ) -> Answer | None:
+        cached: CachedSession | None = None
         try:
             check_head(request)
             if isinstance(request, AuthRequest) or request.apicode != Apicode.C_HEARTBEAT:
@@ -100,9 +103,9 @@ class Handlers:
             self._verify_heartbeat(request, carrier, cached, now_ms, span)
             return self._listed(request, tasks, span)
         except ProtocolError as error:
-            return self._refused(request, error)
+            return self._refused(request, error, cached)
         except Unavailable:
-            return self._unavailable(request)
+            return self._unavailable(request, cached)
 
     async def answer_later(self, request: AuthRequest | DeviceRequest, carrier: Carrier) -> Answer:
         """The answer to what answer_at_once left."""
@@ -110,25 +113,28 @@ class Handlers:
         now_ms = self._clock.now_ms()
         deadline = began + self._deadline_seconds
         span = frame_span(self._tracing, request, carrier.address) if self._tracing.should_sample() else None
+        cached: CachedSession | None = None
         try:
             if isinstance(request, AuthRequest):
                 answer = await self._authenticate(request, carrier, now_ms, deadline, span)
-            elif request.apicode == Apicode.C_SIGN_IN:
-                answer = await self._sign_in(request, carrier, now_ms, deadline, span)
             else:
-                answer = await self._heartbeat(request, carrier, now_ms, deadline, span)
+                cached = await self._session(request.token, now_ms, deadline, span)
+                work = self._sign_in if request.apicode == Apicode.C_SIGN_IN else self._heartbeat
+                answer = await work(request, carrier, cached, now_ms, deadline, span)
         except ProtocolError as error:
-            answer = self._refused(request, error)
-        except Unavailable:
-            answer = self._unavailable(request)
-        self._metrics.latency.record(request.apicode, asyncio.get_running_loop().time() - began)
+            answer = self._refused(request, error, cached)
+        except Unavailable as error:
+            answer = self._unavailable(request, cached)
+            if span is not None:  # a line for each would be a storm of them
+                log.warning("%s answered 500_01: %s", request.apicode, error, extra={"span": span})
+        self._metrics.latency.record(request.apicode, asyncio.get_running_loop().time() - began, span)
         if span is not None:
             end_frame_span(span, request, answer.outcome)
         return answer
 
     def fault(self, error: ProtocolError) -> Answer:
         """The answer to a frame that was not understood (F3, F4)."""
-        return self._refused(None, error)
+        return self._refused(None, error, None)
 
     def left(self, carrier: Carrier, *, was_told_to: bool) -> None:
         """The connection is closed; `was_told_to`: by ourselves, and for no reason of its own."""
@@ -152,9 +158,14 @@ class Handlers:
         return self._done(request, msgspec.json.encode({"token": reply.session.token}).decode())
 
     async def _heartbeat(
-        self, request: DeviceRequest, carrier: Carrier, now_ms: int, deadline: float, span: SampledSpan | None
+        self,
+        request: DeviceRequest,
+        carrier: Carrier,
+        cached: CachedSession | None,
+        now_ms: int,
+        deadline: float,
+        span: SampledSpan | None,
     ) -> Answer:
-        cached = await self._session(request.token, now_ms, deadline, span)
         self._verify_heartbeat(request, carrier, cached, now_ms, span)
         try:
             async with asyncio.timeout_at(deadline):
@@ -185,9 +196,15 @@ class Handlers:
         )
 
     async def _sign_in(
-        self, request: DeviceRequest, carrier: Carrier, now_ms: int, deadline: float, span: SampledSpan | None
+        self,
+        request: DeviceRequest,
+        carrier: Carrier,
+        cached: CachedSession | None,
+        now_ms: int,
+        deadline: float,
+        span: SampledSpan | None,
     ) -> Answer:
-        cached, verified = self._verified(request, await self._session(request.token, now_ms, deadline, span), now_ms)
+        cached, verified = self._verified(request, cached, now_ms)
         passage = read_sign_in(verified.param, now_ms)
         # The device proved itself: its token lives on (T1), also where the work itself then has to be sent again.
         self._cache.accepted(cached, now_ms, verified.form)
@@ -207,7 +224,10 @@ class Handlers:
                 await self._publish(cached.session, short, verified.sent_at_ms, now_ms, deadline, span)
             except RecordTooLarge as error:
                 # Only where the topics take less than a frame: the terminal keeps the passage, an operator the limit.
-                log.error("a sign-in cannot be stored: KAFKA_MAX_MESSAGE_BYTES is below the frame's limit")  # noqa: TRY400 -- no stack needed
+                log.error(  # noqa: TRY400 -- no stack needed
+                    "a sign-in cannot be stored: KAFKA_MAX_MESSAGE_BYTES is below the frame's limit",
+                    extra={"span": span},
+                )
                 raise ProtocolError(ErrorCode.SYSTEM, "larger than can be stored") from error
         return self._done(request, "")
 
@@ -220,8 +240,11 @@ class Handlers:
         deadline: float,
         span: SampledSpan | None,
     ) -> None:
+        topic = SIGN_IN_TOPIC
+        if session.synthetic:  # nobody's attendance, and nobody's face (ADR 0022)
+            topic, passage = SYNTHETIC_TOPIC, msgspec.structs.replace(passage, **dict.fromkeys(SENSITIVE))
         event, parts = attendance(session, passage, sent_at_ms, now_ms)
-        records = sign_in_record(event, now_ms), sensitive_records(event, parts, now_ms)
+        records = sign_in_record(event, now_ms, topic), sensitive_records(event, parts, now_ms)
         await self._commit.publish(*records, deadline, span)
 
     def _verified(
@@ -249,12 +272,15 @@ class Handlers:
         self._metrics.answered(request.apicode, SUCCESS)
         return Answer(success_response(request, response), alive=True)
 
-    def _refused(self, request: AuthRequest | DeviceRequest | None, error: ProtocolError) -> Answer:
+    def _refused(
+        self, request: AuthRequest | DeviceRequest | None, error: ProtocolError, cached: CachedSession | None
+    ) -> Answer:
         self._metrics.answered(request.apicode if request is not None else "", error.code.code)
+        self._metrics.refusals.add(None if cached is None else cached.session.vendor_id, error.code.code)
         return Answer(error_response(request, error), error.code is ErrorCode.SYSTEM, error.code.code)
 
-    def _unavailable(self, request: AuthRequest | DeviceRequest) -> Answer:
-        return self._refused(request, ProtocolError(ErrorCode.SYSTEM, "not available now, send again"))
+    def _unavailable(self, request: AuthRequest | DeviceRequest, cached: CachedSession | None) -> Answer:
+        return self._refused(request, ProtocolError(ErrorCode.SYSTEM, "not available now, send again"), cached)
 
 
 def attendance(

@@ -41,6 +41,9 @@ def observe_parts(
     process.counter("tcp_ingress_task_list_reads", "Calls to Redis for pending tasks", lambda: task_lists.reads)
     process.gauge("tcp_ingress_devices_held", "Devices that this process holds", lambda: len(presence))
     process.gauge("tcp_ingress_presence_waiting", "Devices that Redis is to be told of", lambda: presence.waiting)
+    process.gauge_by(
+        "tcp_ingress_skewed_devices", "vendor", "Devices held here whose clock is off", lambda: presence.skewed
+    )
     process.counter(
         "tcp_ingress_devices_not_held", "Accepted requests of devices past the bound", lambda: presence.not_held
     )
@@ -56,7 +59,8 @@ def observe_parts(
         "tcp_ingress_sign_ins_in_flight", "Sign-ins between receipt and outcome", lambda: commit.in_flight_sign_ins
     )
     process.gauge("tcp_ingress_commit_bytes_in_flight", "Their bytes", lambda: commit.in_flight_bytes)
-    for name, topic in (("sign_in", commit.sign_ins), ("sensitive", commit.sensitive)):
+    commits = {"sign_in": commit.sign_ins, "sensitive": commit.sensitive, "synthetic": commit.synthetic}
+    for name, topic in commits.items():
         process.counter(f"tcp_ingress_{name}_batches", "Batches given to Kafka", partial(getattr, topic, "batches"))
         process.counter(f"tcp_ingress_{name}_records", "Records given to Kafka", partial(getattr, topic, "records"))
     process.counter(

@@ -30,6 +30,7 @@ from shared.domain.presence import (
 )
 from shared.domain.sessions import Session
 from shared.runtime.clock import Clock
+from shared.runtime.refusals import VendorLabels
 from shared.runtime.tracing import SampledSpan
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import PresenceStore, Touch
@@ -72,6 +73,8 @@ class PresenceRules(msgspec.Struct, frozen=True, kw_only=True):
     """How long without an accepted request until a device is off line (T2)."""
     skew_ms: int
     """A change of a clock's skew by more than this is told."""
+    skew_alert_ms: int
+    """A device whose clock is off by more than this is counted."""
     refresh_ms: int
     """What has not changed is told again after so long, so that lastSeenAt is not older."""
     max_held: int
@@ -94,6 +97,7 @@ class _Device:
         "cause",
         "epoch",
         "facts",
+        "is_skewed",
         "seen_ms",
         "sn",
         "takes_over",
@@ -113,6 +117,7 @@ class _Device:
         self.cause: SampledSpan | None = None
         """The request that took it over, where that is sampled and not told yet."""
         self.seen_ms = 0
+        self.is_skewed = False
         self.facts = _Facts("", None, None, 0)
         self.told = self.facts
         self.told_ms = 0
@@ -124,6 +129,9 @@ class PresenceBatches:
     def __init__(self, store: PresenceStore, events: EventSink, clock: Clock, rules: PresenceRules) -> None:
         self.not_held = 0
         """Requests of devices past the bound."""
+        self.skewed: dict[str, int] = {}
+        """By vendor: how many of the devices have a clock that is off. A vendor that had one stays."""
+        self._vendors = VendorLabels()
         self._store = store
         self._events = events
         self._clock = clock
@@ -186,6 +194,8 @@ class PresenceBatches:
         version = facts.version if version is None else version[:MAX_FACT_CHARACTERS]
         ip = facts.ip if ip is None else ip[:MAX_FACT_CHARACTERS]
         device.facts = _Facts(carrier.address, version, ip, skew_ms)
+        if (abs(skew_ms) > self._rules.skew_alert_ms) is not device.is_skewed:
+            self._turn_skewed(device)
         self._touched[sn] = None
 
     def left(self, carrier: Carrier, *, was_told_to: bool) -> None:
@@ -241,6 +251,11 @@ class PresenceBatches:
                 sn=session.sn, vendor_id=session.vendor_id, token=session.token, age_ms=0, carried=False
             )
 
+    def _turn_skewed(self, device: _Device) -> None:
+        device.is_skewed = not device.is_skewed
+        vendor = self._vendors.of(device.vendor_id)
+        self.skewed[vendor] = self.skewed.get(vendor, 0) + (1 if device.is_skewed else -1)
+
     def _find_silent(self, now_ms: int) -> None:
         silent_since_ms = now_ms - self._rules.silent_ms
         for sn, device in self._devices.items():
@@ -260,6 +275,8 @@ class PresenceBatches:
 
     def _forget(self, device: _Device) -> None:
         self._let_go(device)
+        if device.is_skewed:
+            self._turn_skewed(device)
         self._leaving.pop(device.sn, None)
         del self._devices[device.sn]
 

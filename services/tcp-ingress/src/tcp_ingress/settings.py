@@ -71,6 +71,11 @@ class IngressSettings(Settings):
         1, description="How often Redis is told whose requests were accepted: presence and tokens' lives, in one call"
     )
     presence_skew_seconds: float = Field(5, description="Change of a terminal's clock skew that is told as an event")
+    skew_alert_seconds: float = Field(
+        60,
+        gt=0,
+        description="By how much a clock is off that tcp_ingress_skewed_devices counts; below the clock window",
+    )
     presence_refresh_seconds: float = Field(
         300, description="How often a device that is online, and of which nothing changed, is told of again"
     )

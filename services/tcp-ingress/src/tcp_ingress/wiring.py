@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 
-from shared.domain.events import PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC
+from shared.domain.events import PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC, SYNTHETIC_TOPIC
 from shared.domain.sealing import Sealer
 from shared.kafka.presence_sender import PresenceSender
 from shared.kafka.producer import open_producer
@@ -82,7 +82,9 @@ async def _open(
     sessions = RedisSessionStore(redis)
     http = await stack.enter_async_context(aiohttp.ClientSession())
     deadline = settings.request_deadline_seconds
-    sign_ins = await stack.enter_async_context(open_producer(kafka, "tcp-ingress-sign-ins", deadline, [SIGN_IN_TOPIC]))
+    sign_ins = await stack.enter_async_context(
+        open_producer(kafka, "tcp-ingress-sign-ins", deadline, [SIGN_IN_TOPIC], also=[SYNTHETIC_TOPIC])
+    )
     sensitive = await stack.enter_async_context(
         open_producer(kafka, "tcp-ingress-sensitive", deadline, [SENSITIVE_TOPIC])
     )
@@ -116,6 +118,7 @@ async def _open(
             interval_seconds=settings.presence_seconds,
             silent_ms=presence_settings.silent_ms,
             skew_ms=int(settings.presence_skew_seconds * 1000),
+            skew_alert_ms=int(settings.skew_alert_seconds * 1000),
             refresh_ms=int(settings.presence_refresh_seconds * 1000),
             max_held=settings.session_cache_size,
         ),

@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -66,6 +67,14 @@ class RecordsLost(Exception):
         self.place = (place.topic, place.partition)
         self.begin = begin
         self.count = max(0, begin - offset)
+
+
+class Offsets(NamedTuple):
+    """Of one partition."""
+
+    committed: int
+    """The next offset to be read, as the group has it."""
+    end: int
 
 
 class GroupOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,8 +189,8 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             raise Unavailable(f"Kafka: commit failed: {type(error).__name__}") from error
         self._committed |= offsets
 
-    async def lag(self) -> int:
-        """Records of the assigned partitions that are not committed yet. Raises Unavailable."""
+    async def offsets(self) -> dict[tuple[str, int], Offsets]:
+        """How far each assigned partition is committed, and where it ends. Raises Unavailable."""
         places = self._consumer.assignment()
         try:
             async with asyncio.timeout(LAG_SECONDS):
@@ -193,7 +202,11 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                     self._committed.setdefault(place, begin[place] if offset is None else offset)
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: lag not known: {type(error).__name__}") from error
-        return sum(max(0, ends[place] - self._committed.get(place, ends[place])) for place in places)
+        # Without a committed offset: the partitions were given anew meanwhile.
+        return {
+            (place.topic, place.partition): Offsets(self._committed.get(place, ends[place]), ends[place])
+            for place in places
+        }
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called by aiokafka before each rebalance."""
@@ -220,7 +233,9 @@ def consumed(record: ConsumerRecord) -> ConsumedRecord:
     """aiokafka's record as ours."""
     # Kafka allows a header without a value.
     headers = tuple((name, value or b"") for name, value in record.headers)
-    return ConsumedRecord(record.topic, record.partition, record.offset, record.key, record.value, headers)
+    return ConsumedRecord(
+        record.topic, record.partition, record.offset, record.key, record.value, headers, record.timestamp
+    )
 
 
 @asynccontextmanager

@@ -1,4 +1,5 @@
-"""The admin port of every service: /healthz, /readyz and /metrics. Nothing else is served here."""
+"""The admin port of every service: /healthz, /readyz and /metrics, as text or, where that is accepted, in OpenMetrics'
+form, which alone shows exemplars. Nothing else is served here."""
 
 import asyncio
 import logging
@@ -6,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from shared.runtime.lifecycle import Lifecycle, cancel_and_wait
 
@@ -37,13 +39,17 @@ async def open_admin(lifecycle: Lifecycle, host: str, port: int, registry: Colle
 
     async def healthz(_request: web.Request) -> web.Response:
         alive = lag.seconds < MAX_LAG_SECONDS
-        return web.json_response({"loopLagSeconds": round(lag.seconds, 3)}, status=200 if alive else 503)
+        told = {"loopLagSeconds": round(lag.seconds, 3), "tasks": len(asyncio.all_tasks())}
+        return web.json_response(told, status=200 if alive else 503)
 
     async def readyz(_request: web.Request) -> web.Response:
         return web.json_response({"ready": lifecycle.ready}, status=200 if lifecycle.ready else 503)
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), content_type="text/plain")
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # in a thread: thousands of series by site take a second, in which the loop serves others
+        body = await asyncio.to_thread(encode, registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])

@@ -4,17 +4,22 @@ counter costs as much as a whole frame). Each service defines its own in its met
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.metrics import Meter, Observation
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from prometheus_client import CollectorRegistry
 
 from shared.runtime.histogram import PlainHistogram
 
-Counts = Mapping[str, int]
-"""Count by the one label's value."""
+SERIES_LIMITS: dict[type, int] = {ObservableCounter: 25_000, ObservableGauge: 25_000}
+"""Above what the metrics by vendor and by site can have: past the SDK's own limit of 2,000 it gives up their labels."""
+Labels = str | tuple[str, str]
+"""The name of one label, or of two."""
+Counts = Mapping[str, int] | Mapping[tuple[str, str], int]
+"""Count by the label's value, or by those of both."""
 
 
 class ProcessMetrics:
@@ -22,7 +27,9 @@ class ProcessMetrics:
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
-        reader = PrometheusMetricReader(registry=self.registry, scope_info_enabled=False)
+        reader = PrometheusMetricReader(
+            registry=self.registry, scope_info_enabled=False, cardinality_limits=SERIES_LIMITS
+        )
         self.resource = _resource(service)
         self.provider = MeterProvider([reader], self.resource)
         self.meter: Meter = self.provider.get_meter(service)
@@ -32,22 +39,27 @@ class ProcessMetrics:
         """A monotonic count without labels, read when it is scraped or exported."""
         self.meter.create_observable_counter(name, [lambda _options: [Observation(read())]], description=description)
 
-    def counter_by(self, name: str, label: str, description: str, counts: Counts) -> None:
-        """A monotonic count by one label. `counts` is read at each scrape, so the caller just adds to its integers."""
-
-        def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            # a list first: an OTLP export reads it in a thread of its own
-            return [Observation(count, {label: value}) for value, count in list(counts.items())]
-
-        self.meter.create_observable_counter(name, [observe], description=description)
+    def counter_by(self, name: str, labels: Labels, description: str, counts: Counts) -> None:
+        """A monotonic count by labels. `counts` is read at each scrape, so the caller just adds to its integers."""
+        self.meter.create_observable_counter(
+            name, [lambda _options: _observations(labels, counts)], description=description
+        )
 
     def gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
         """A value as of the scrape."""
         self.meter.create_observable_gauge(name, [lambda _options: [Observation(read())]], description=description)
 
-    def histogram_by(self, name: str, label: str, description: str, bounds: Sequence[float]) -> PlainHistogram:
-        """Seconds by one label, for the hot path."""
-        histogram = PlainHistogram(name, label, description, bounds, time.time_ns())
+    def gauge_by(self, name: str, labels: Labels, description: str, read: Callable[[], Counts]) -> None:
+        """Values as of the scrape, by labels."""
+        self.meter.create_observable_gauge(
+            name, [lambda _options: _observations(labels, read())], description=description
+        )
+
+    def histogram_by(
+        self, name: str, label: str, description: str, bounds: Sequence[float], values: Iterable[str] = ()
+    ) -> PlainHistogram:
+        """Seconds by one label, for the hot path; `values` are those that are shown before anything is recorded."""
+        histogram = PlainHistogram(name, label, description, bounds, time.time_ns(), values)
         self.registry.register(histogram)
         self.histograms.append(histogram)
         return histogram
@@ -57,7 +69,21 @@ class ProcessMetrics:
         self.provider.shutdown()
 
 
+def _observations(labels: Labels, counts: Counts) -> Iterable[Observation]:
+    names = (labels,) if isinstance(labels, str) else labels
+    # a list first: an OTLP export reads it in a thread of its own
+    return [
+        Observation(count, dict(zip(names, (values,) if isinstance(values, str) else values, strict=True)))
+        for values, count in list(counts.items())
+    ]
+
+
 def _resource(service: str) -> Resource:
     """What the process is; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before what we would say."""
-    ours = {"service.name": service, "service.namespace": "site-access", "service.instance.id": secrets.token_hex(16)}
+    ours = {
+        "service.name": service,
+        "service.namespace": "site-access",
+        "service.instance.id": secrets.token_hex(16),
+        "service.version": version("shared"),  # which all packages of a release have in common
+    }
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})

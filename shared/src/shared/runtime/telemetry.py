@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from shared.runtime.histogram import PlainHistogram
-from shared.runtime.metrics import ProcessMetrics
+from shared.runtime.metrics import SERIES_LIMITS, ProcessMetrics
 from shared.runtime.settings import TelemetrySettings
 from shared.runtime.tracing import NOT_TRACED, Tracing
 
@@ -67,7 +67,8 @@ async def open_telemetry(metrics: ProcessMetrics, settings: TelemetrySettings | 
         span_limits=SpanLimits(max_links=MAX_LINKS),
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=seconds)))
-    reader = PeriodicExportingMetricReader(_MetricExporter(f"{endpoint}/v1/metrics", seconds, metrics.histograms))
+    exporter = _MetricExporter(f"{endpoint}/v1/metrics", seconds, metrics.histograms)
+    reader = PeriodicExportingMetricReader(exporter, cardinality_limits=SERIES_LIMITS)
     metrics.provider.add_metric_reader(reader)
     try:
         yield Tracing(provider.get_tracer(SCOPE), settings.traces_sampler_arg)

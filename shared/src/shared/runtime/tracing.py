@@ -26,6 +26,7 @@ from opentelemetry.trace import (
     Tracer,
     get_current_span,
     set_span_in_context,
+    use_span,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -89,6 +90,10 @@ class SampledSpan:
         """Marks it as failed by a fault of ours; `error_type` is a class's name or a code."""
         self._span.set_attribute("error.type", error_type)
         self._span.set_status(StatusCode.ERROR)
+
+    def as_sdk_current(self) -> AbstractContextManager[Span]:
+        """Makes it the SDK's current span as well: its own histograms take their exemplars from there."""
+        return use_span(self._span, record_exception=False, set_status_on_exception=False)
 
     def end(self) -> None:
         """Ends it now."""

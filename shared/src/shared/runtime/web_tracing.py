@@ -5,6 +5,7 @@ from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.runtime.routes import route_of
 from shared.runtime.telemetry_names import HTTP_SERVER_SPAN
 from shared.runtime.tracing import TRACEPARENT, SampledSpan, Tracing, as_current, sampled_parent
 
@@ -35,11 +36,11 @@ class TracedRequests:
                     span.fail(str(message["status"]))
             await send(message)
 
-        with span, as_current(span):
+        with span, as_current(span), span.as_sdk_current():
             try:
                 await self._app(scope, receive, watched_send)
             finally:
-                route = _route(scope)
+                route = route_of(scope)
                 if route is not None:
                     span.set("http.route", route)
                     span.rename(HTTP_SERVER_SPAN.format(method=_method(scope), route=route))
@@ -54,16 +55,12 @@ class TracedRequests:
         if parent is None and not self._tracing.should_sample():
             return None
         method = _method(scope)
-        attributes = {"http.request.method": method, "url.scheme": str(scope["scheme"])}
+        attributes: dict[str, str | int] = {"http.request.method": method, "url.scheme": str(scope["scheme"])}
+        attributes["network.protocol.version"] = str(scope["http_version"])
+        if scope.get("server"):  # our own address: what the Host header says is the caller's
+            attributes["server.address"], attributes["server.port"] = scope["server"]
         return self._tracing.start(method, SpanKind.SERVER, attributes, parent=parent)
 
 
 def _method(scope: Scope) -> str:
     return str(scope["method"]) if scope["method"] in METHODS else OTHER_METHOD
-
-
-def _route(scope: Scope) -> str | None:
-    # A route inside a router knows its own part of the path alone; FastAPI keeps the whole one here.
-    whole = scope.get("fastapi", {}).get("effective_route_context")
-    route: str | None = getattr(whole or scope.get("route"), "path_format", None)
-    return route

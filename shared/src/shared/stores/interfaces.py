@@ -317,6 +317,8 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     new: int
     refused: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Event id to why this document, and no other, can never be stored."""
+    past_retention: int = 0
+    """Of those that are neither: how many were not stored, because their time to be kept is over (ADR 0023)."""
 
 
 class AttendanceStore(Protocol):
@@ -344,6 +346,16 @@ class AttendanceStore(Protocol):
         """All that the query names, `limit` at a time, without qrCodeInfo and healthInfo, which may be megabytes. No
         more is read than the caller takes; it closes the generator."""
         ...
+
+
+class SyntheticAttendanceStore(Protocol):
+    """`synthetic_attendance`: what synthetic vendors' terminals signed in, for a day (ADR 0022). Nothing lists it."""
+
+    async def add_many(self, events: Sequence[AttendanceEvent]) -> Added:
+        """Adds those not there yet, majority and journal."""
+        ...
+
+    async def find(self, event_id: str) -> AttendanceEvent | None: ...
 
 
 class PictureStore(Protocol):

@@ -23,6 +23,7 @@ async def test_spans_and_metrics_arrive_at_the_endpoint_when_the_process_ends(ot
         assert tracing.should_sample()
         with tracing.start("device C_AUTH", SpanKind.SERVER, {"site_access.sn": "A1"}) as span:
             span.child("POST", SpanKind.CLIENT).end()
+        seconds.record("a", 0.25, span)
     metrics.close()
     device, post = otlp.one("device C_AUTH"), otlp.one("POST")
     assert (device.service, device.kind, device.parent) == ("test-service", "SERVER", "")
@@ -30,8 +31,20 @@ async def test_spans_and_metrics_arrive_at_the_endpoint_when_the_process_ends(ot
     assert device.attributes == {"site_access.sn": "A1"}
     assert ("test-service", "test_things_total") in otlp.metrics
     (point,) = otlp.histograms["test_seconds"]
-    assert (list(point.explicit_bounds), list(point.bucket_counts)) == ([0.1, 1.0], [1, 2, 1])
-    assert (point.count, point.sum) == (4, 5.25)
+    assert (list(point.explicit_bounds), list(point.bucket_counts)) == ([0.1, 1.0], [1, 3, 1])
+    assert (point.count, point.sum) == (5, 5.5)
+    (exemplar,) = point.exemplars
+    assert (exemplar.trace_id.hex(), exemplar.span_id.hex()) == (device.trace_id, device.span_id)
+    assert exemplar.as_double == 0.25
+    assert otlp.resources["test-service"] == {
+        "service.name": "test-service",
+        "service.namespace": "site-access",
+        "service.instance.id": metrics.resource.attributes["service.instance.id"],
+        "service.version": "0.1.0",
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": otlp.resources["test-service"]["telemetry.sdk.version"],
+    }
 
 
 async def test_the_share_that_is_traced_is_the_setting_and_one_in_a_hundred_by_default(otlp: OtlpReceiver) -> None:

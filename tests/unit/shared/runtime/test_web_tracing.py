@@ -1,6 +1,8 @@
 """The span of a web request: by whom it is decided, its name, and that it shows no path and no query."""
 
 from fastapi import APIRouter, FastAPI
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
 
 from shared.runtime.tracing import current_span
 from shared.runtime.web_tracing import TracedRequests
@@ -37,9 +39,46 @@ async def test_a_sampled_request_has_a_span_named_by_its_route_without_path_and_
     assert attributes(span) == {
         "http.request.method": "GET",
         "url.scheme": "http",
+        "network.protocol.version": "1.1",
+        "server.address": "testserver",
+        "server.port": 80,
         "http.route": "/api/persons/{person_id}",
         "http.response.status_code": 200,
     }
+
+
+async def test_a_server_says_its_own_address_and_never_what_the_host_header_says() -> None:
+    kept = KeptSpans()
+    await call(traced_app(kept), "GET", "/api/persons/1", headers={"Host": "evil.example:9"})
+    shown = attributes(kept.one("GET /api/persons/{person_id}"))
+    assert (shown["server.address"], shown["server.port"]) == ("testserver", 80)
+
+
+async def nothing() -> dict[str, str]:
+    """A route's answer."""
+    return {}
+
+
+async def test_the_sdks_own_histogram_of_requests_leads_to_the_trace_of_a_sampled_one() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    for ratio, expected in ((0.0, 0), (1.0, 1)):
+        kept = KeptSpans(ratio)
+        app = FastAPI(telemetry={"meter_provider": provider, "tracing": False, "logs": False, "auto_configure": False})
+        app.add_api_route("/here", nothing, methods=["GET"])
+        await call(TracedRequests(app, kept.tracing, trusts_callers=False), "GET", "/here")
+        found = [
+            exemplar
+            for of_resource in (reader.get_metrics_data() or MetricsData([])).resource_metrics
+            for scope in of_resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == "http.server.request.duration"
+            for point in metric.data.data_points
+            for exemplar in point.exemplars
+        ]
+        assert len(found) == expected
+    assert found[0].trace_id == trace_id(kept.one("GET /here"))
+    provider.shutdown()
 
 
 async def test_a_request_that_is_not_sampled_has_none() -> None:

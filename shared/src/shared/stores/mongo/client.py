@@ -25,8 +25,11 @@ Database = AsyncIOMotorDatabase[Document]
 Collection = AsyncIOMotorCollection[Document]
 
 # Codes with which a server says that it cannot write now but may again: not primary, shutting down, write concern
-# timed out, exceeded time limit, lock not had in time, write conflict. (MongoDB's error code list.)
-PASSING_CODES = frozenset({6, 7, 24, 46, 50, 64, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+# timed out, exceeded time limit, lock not had in time, write conflict, no space left. (MongoDB's error code list.)
+# Its internal and unknown errors (1, 8) too: they say nothing of the document, and a full disk may show as no other.
+PASSING_CODES = frozenset(
+    {1, 6, 7, 8, 24, 46, 50, 64, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
+)
 
 
 class _PlainInt(TypeDecoder):
@@ -59,7 +62,13 @@ class _CommandSpans(monitoring.CommandListener):
         target = event.command.get("collection" if operation == "getMore" else operation)
         collection = target if isinstance(target, str) else ""  # some commands have none
         name = DATABASE_SPAN.format(operation=operation, collection=collection).rstrip()
-        attributes = {**database_attributes(operation, collection), "db.namespace": event.database_name}
+        host, port = event.connection_id
+        attributes: dict[str, str | int] = {
+            **database_attributes(operation, collection),
+            "db.namespace": event.database_name,
+            "server.address": host,
+            **({} if port is None else {"server.port": port}),
+        }
         self._open[event.request_id] = span.child(name, SpanKind.CLIENT, attributes)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
@@ -68,13 +77,17 @@ class _CommandSpans(monitoring.CommandListener):
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         if (span := self._open.pop(event.request_id, None)) is not None:
-            span.fail(str(event.failure.get("code", "lost")))
+            code = event.failure.get("code")
+            if code is not None:
+                span.set("db.response.status_code", str(code))
+            span.fail("lost" if code is None else str(code))
             span.end()
 
 
 def database_attributes(operation: str, collection: str) -> dict[str, str]:
     """What the span of a call to MongoDB says, by OpenTelemetry's conventions."""
-    return {"db.system.name": "mongodb", "db.operation.name": operation, "db.collection.name": collection}
+    attributes = {"db.system.name": "mongodb", "db.operation.name": operation}
+    return attributes | ({"db.collection.name": collection} if collection else {})
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ class MongoCredentialStore:
                     "name": vendor.name,
                     "signForm": vendor.sign_form,
                     "timeWindowSeconds": vendor.time_window_seconds,
+                    "synthetic": vendor.synthetic,
                     "createdAtMs": vendor.created_at_ms,
                 }
             )
@@ -112,6 +113,7 @@ def _vendor(document: Document) -> Vendor:
         name=document["name"],
         sign_form=None if sign_form is None else SignForm(sign_form),
         time_window_seconds=document["timeWindowSeconds"],
+        synthetic=document.get("synthetic", False),  # older vendors have none
         created_at_ms=document["createdAtMs"],
     )
 

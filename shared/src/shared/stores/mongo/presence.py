@@ -4,6 +4,7 @@ An update says in its condition which earlier state it may follow, so that a sta
 It never inserts: a device is there because session registered it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pymongo
@@ -11,7 +12,7 @@ from pymongo.errors import BulkWriteError
 
 from shared.domain.attendance import parse_rfc3339
 from shared.domain.presence import Presence, PresenceEvent, PresenceState
-from shared.stores.mongo import devices
+from shared.stores.mongo import credentials, devices
 from shared.stores.mongo.absent import raise_if_passing
 from shared.stores.mongo.client import Database, Document, mongo_faults
 
@@ -23,6 +24,7 @@ class MongoPresenceRecordStore:
 
     def __init__(self, database: Database) -> None:
         self._devices = database.get_collection(devices.COLLECTION)
+        self._vendors = database.get_collection(credentials.VENDORS_COLLECTION)
 
     async def apply(self, events: Sequence[PresenceEvent]) -> None:
         if not events:
@@ -45,6 +47,23 @@ class MongoPresenceRecordStore:
         with mongo_faults():
             found = self._devices.find(online, _MEMBERS).sort("_id", pymongo.ASCENDING).limit(limit)
             return [_presence(document) for document in await found.to_list(None)]
+
+    async def count_by_site(self) -> dict[tuple[str | None, bool], int]:
+        """How many devices that are not disabled there are, by where they stand and whether they are online; those of
+        synthetic vendors are none. Raises Unavailable."""
+        # in this form, since the development stand-in takes no path through an array
+        last_span = {"$arrayElemAt": ["$siteHistory", -1]}
+        stands_at = {"$let": {"vars": {"last": last_span}, "in": "$$last.siteId"}}
+        alike = {"site": stands_at, "online": "$presence.online"}
+        with mongo_faults():
+            measuring = await self._vendors.find({"synthetic": True}, {"_id": True}).to_list(None)
+            of_sites = {"disabled": {"$ne": True}, "vendorId": {"$nin": [vendor["_id"] for vendor in measuring]}}
+            pipeline: list[Document] = [{"$match": of_sites}, {"$group": {"_id": alike, "count": {"$sum": 1}}}]
+            found = await self._devices.aggregate(pipeline).to_list(None)
+        counts: Counter[tuple[str | None, bool]] = Counter()
+        for one in found:  # what was never online is off line as well
+            counts[one["_id"].get("site"), bool(one["_id"].get("online"))] += one["count"]
+        return dict(counts)
 
 
 _MEMBERS = {"vendorId": 1, "presence": 1}

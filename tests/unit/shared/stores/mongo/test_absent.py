@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from shared.runtime.unavailable import Unavailable
 from shared.stores.mongo.absent import is_duplicate_id, raise_if_passing
+from shared.stores.mongo.client import mongo_faults
 
 NOT_PRIMARY = 10107
 DOCUMENT_VALIDATION = 121
@@ -28,6 +29,14 @@ def test_design_10_duplicates_whose_write_concern_was_not_met_are_not_known_to_b
 def test_a_write_error_that_may_pass_repeats_the_whole_batch() -> None:
     with pytest.raises(Unavailable, match="10107"):
         raise_if_passing(bulk_error(11000, NOT_PRIMARY))
+
+
+@pytest.mark.parametrize("code", [1, 8, 14031])  # InternalError, UnknownError, OutOfDiskSpace
+def test_design_10_a_fault_of_the_server_says_nothing_of_the_document_which_is_written_again(code: int) -> None:
+    with pytest.raises(Unavailable, match=str(code)):
+        raise_if_passing(bulk_error(code))
+    with pytest.raises(Unavailable, match=str(code)), mongo_faults():
+        raise OperationFailure("No space left on device", code)
 
 
 def test_write_errors_that_cannot_pass_are_the_documents_own() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from shared.domain.events import SENSITIVE_TOPIC, SIGN_IN_TOPIC, Record
+from shared.domain.events import SENSITIVE_TOPIC, SIGN_IN_TOPIC, SYNTHETIC_TOPIC, Record
 from shared.kafka.producer import RecordTooLarge, record_size
 from shared.runtime.unavailable import Unavailable
 from tcp_ingress.group_commit import CommitBounds, GroupCommit
@@ -110,6 +110,24 @@ async def test_design_1_the_next_batch_gathers_while_one_is_in_flight() -> None:
     assert sender.batches[2:] == [(SIGN_IN_TOPIC, 0, [b"%d" % number for number in range(10, 15)])]
     sender.outcomes[2].set_result(None)
     await asyncio.gather(*tasks)
+
+
+async def test_a_synthetic_sign_in_has_batches_of_its_own_and_the_same_acknowledgement() -> None:
+    sender = HeldSender()
+    commit = GroupCommit(sender, sender, BOUNDS)
+    deadline = asyncio.get_running_loop().time() + 5
+    synthetic = record(b"measured", topic=SYNTHETIC_TOPIC)
+    tasks = [publish(commit, b"real"), asyncio.ensure_future(commit.publish(synthetic, (), deadline))]
+    await asyncio.sleep(0.06)
+    assert sorted(sender.batches) == [(SIGN_IN_TOPIC, 0, [b"real"]), (SYNTHETIC_TOPIC, 0, [b"measured"])]
+    real = [topic for topic, _, _ in sender.batches].index(SIGN_IN_TOPIC)
+    sender.outcomes[real].set_result(None)
+    await some_turns()
+    # a synthetic batch that hangs holds up no real one, and is no success
+    assert [task.done() for task in tasks] == [True, False]
+    sender.outcomes[1 - real].set_result(None)
+    await asyncio.gather(*tasks)
+    assert (commit.sign_ins.records, commit.synthetic.records) == (1, 1)
 
 
 async def test_design_9_the_sign_in_is_not_submitted_before_its_sensitive_records_are_acknowledged() -> None:

@@ -13,12 +13,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from shared.domain.events import SENSITIVE_TOPIC, SIGN_IN_TOPIC, Record
+from shared.domain.events import SENSITIVE_TOPIC, SIGN_IN_TOPIC, SYNTHETIC_TOPIC, Record
 from shared.kafka.producer import RecordTooLarge, record_size
 from shared.kafka.record_spans import TRACEPARENT_BYTES, publish_span, with_traceparent
 from shared.runtime.tasks import spawn
-from shared.runtime.tracing import SampledSpan
+from shared.runtime.tracing import NO_SPAN, SampledSpan
 from shared.runtime.unavailable import Unavailable
+from tcp_ingress.deadlines import Deadlines
 
 
 class BatchSender(Protocol):
@@ -146,8 +147,10 @@ class GroupCommit:
         self.in_flight_sign_ins = 0
         self.in_flight_bytes = 0
         self.sign_ins = TopicCommit(sign_ins, SIGN_IN_TOPIC, bounds)
+        self.synthetic = TopicCommit(sign_ins, SYNTHETIC_TOPIC, bounds)
         self.sensitive = TopicCommit(sensitive, SENSITIVE_TOPIC, bounds)
         self._bounds = bounds
+        self._deadlines = Deadlines("Kafka: not acknowledged within the deadline")
         self._max_batch_bytes = min(sign_ins.max_batch_bytes, sensitive.max_batch_bytes)
 
     async def publish(
@@ -172,20 +175,20 @@ class GroupCommit:
         self.in_flight_sign_ins += 1
         self.in_flight_bytes += size
         try:
-            async with asyncio.timeout_at(deadline):
-                if sensitive:
-                    await _acknowledged(self.sensitive, sensitive, sensitive_size, span)
-                await _acknowledged(self.sign_ins, (sign_in,), sign_in_size, span)
-        except TimeoutError:
-            raise Unavailable("Kafka: not acknowledged within the deadline") from None
+            if sensitive:
+                await self._acknowledged(self.sensitive, sensitive, sensitive_size, deadline, span)
+            commit = self.synthetic if sign_in.topic == SYNTHETIC_TOPIC else self.sign_ins
+            await self._acknowledged(commit, (sign_in,), sign_in_size, deadline, span)
         finally:
             self.in_flight_sign_ins -= 1
             self.in_flight_bytes -= size
 
-
-async def _acknowledged(commit: TopicCommit, records: Sequence[Record], size: int, span: SampledSpan | None) -> None:
-    if span is None:
-        await commit.put(records, size)
-        return
-    with publish_span(span, commit.topic) as publishing:
-        await commit.put([with_traceparent(record, publishing) for record in records], size)
+    async def _acknowledged(
+        self, commit: TopicCommit, records: Sequence[Record], size: int, deadline: float, span: SampledSpan | None
+    ) -> None:
+        with NO_SPAN if span is None else publish_span(span, commit.topic) as publishing:
+            if publishing is not None:
+                records = [with_traceparent(record, publishing) for record in records]
+            outcome = commit.put(records, size)
+            self._deadlines.watch(outcome, deadline)
+            await outcome

@@ -32,7 +32,7 @@ text of this many is read in some 30 ms. Texts that hold whole rosters are given
 MAX_COMMENTS = 100_000
 MAX_ODD_ESCAPES = 20_000
 """Escapes of a string that JSON5 allows and gives no meaning, as `\\q`."""
-_COUNTED_AT_ONCE = 64 * 1024
+_FEW_MARKS = 50
 _LINE_BREAKS = "\n\r\u2028\u2029"
 
 _SPACES = r" \t\n\r\v\f\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -113,20 +113,27 @@ def _check_amount(text: str, max_marks: int) -> None:
         return
     if _count(text, ",:[{") > max_marks and _count(_without_strings(text, max_marks), ",:[{") > max_marks:
         raise ProtocolError(ErrorCode.PARAM, "too many values")
-    if "/*" in text and text.count("/*") > MAX_COMMENTS:
+    # One character is looked for by memchr, two are not: a picture is full of slashes, and has no asterisk.
+    if "*" in text and "/*" in text and text.count("/*") > MAX_COMMENTS:
         raise ProtocolError(ErrorCode.PARAM, "too many comments")
     # A line comment needs a line break; a picture may have many slashes, or many breaks, but not both.
-    if "//" in text and min(text.count("//"), _count(text, _LINE_BREAKS)) > MAX_COMMENTS:
+    if _count(text, _LINE_BREAKS) > MAX_COMMENTS and text.count("//") > MAX_COMMENTS:
         raise ProtocolError(ErrorCode.PARAM, "too many comments")
 
 
 def _count(text: str, marks: str) -> int:
-    total = 0
-    for start in range(0, len(text), _COUNTED_AT_ONCE):
-        part = text[start : start + _COUNTED_AT_ONCE]
-        # To look for what is not there costs a tenth of counting it, and a picture has no mark.
-        total += sum(part.count(mark) for mark in marks if mark in part)
-    return total
+    return sum(_count_one(text, mark) for mark in marks)
+
+
+def _count_one(text: str, mark: str) -> int:
+    # str.find goes by memchr, twenty times as fast as str.count: few marks in a long text are found one by one.
+    position, found = -1, 0
+    while found < _FEW_MARKS:
+        position = text.find(mark, position + 1)
+        if position == -1:
+            return found
+        found += 1
+    return text.count(mark)
 
 
 def _without_strings(text: str, max_marks: int) -> str:

@@ -1,6 +1,7 @@
 """Sign-ins beyond single texts (tests/vectors/sign_ins.json): every picture, anything in extra, order of checks."""
 
 import base64
+import binascii
 import json
 import time
 from typing import Any
@@ -116,3 +117,18 @@ def test_m6_no_refusal_repeats_what_the_terminal_sent() -> None:
         with pytest.raises(ProtocolError) as refusal:
             read_sign_in(parse_param(param.replace("SECRET", secret)), NOW_MS)
         assert secret not in refusal.value.errmsg
+
+
+@given(st.text("ABab09+/=-_ \n", max_size=12))
+def test_j6_whichever_library_reads_it_a_picture_is_the_same_bytes_or_none(encoded: str) -> None:
+    def by_the_standard_library(text: str) -> bytes | None:
+        bare = "".join(text.split())
+        for attempt in (text, bare + "=" * (-len(bare) % 4)):
+            try:
+                return binascii.a2b_base64(attempt, strict_mode=True) or None
+            except ValueError:
+                continue
+        return None
+
+    passage = read_sign_in(parse_param(with_img(encoded)), NOW_MS)
+    assert passage.picture == by_the_standard_library(encoded)

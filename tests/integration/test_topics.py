@@ -13,7 +13,7 @@ from shared.runtime.unavailable import Unavailable
 from tests.support.waiting import eventually
 
 
-async def test_the_five_topics_are_made_once_and_found_ever_after(kafka_settings: KafkaSettings) -> None:
+async def test_the_six_topics_are_made_once_and_found_ever_after(kafka_settings: KafkaSettings) -> None:
     await ensure_topics(kafka_settings, 60)
     again = await ensure_topics(kafka_settings, 60)
     assert [report.topic for report in again] == [
@@ -22,6 +22,7 @@ async def test_the_five_topics_are_made_once_and_found_ever_after(kafka_settings
         "device.presence.v1",
         "device.task.v1",
         "attendance.dead-letter.v1",
+        "attendance.synthetic.v1",
     ]
     assert not any(report.made for report in again)
     assert all(report.partitions == again[0].partitions for report in again)
@@ -70,6 +71,23 @@ async def test_a_made_topic_has_the_partitions_and_the_configuration_of_the_sett
     assert configuration["max.message.bytes"] == "2000000"
     assert configuration["min.insync.replicas"] == "1"
     assert configuration["cleanup.policy"] == "delete"
+
+
+async def retention_hours(kafka_settings: KafkaSettings, topic: str) -> float:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_settings.bootstrap)
+    await admin.start()
+    try:
+        await eventually(lambda: is_described(admin, topic))
+        entries = await described(admin, topic)
+    finally:
+        await admin.close()
+    return int({entry[0]: entry[1] for entry in entries}["retention.ms"]) / 3_600_000
+
+
+async def test_synthetic_sign_ins_are_kept_for_a_day_however_long_the_others_are(kafka_settings: KafkaSettings) -> None:
+    await ensure_topics(kafka_settings, 60)
+    assert await retention_hours(kafka_settings, "attendance.synthetic.v1") == 24
+    assert await retention_hours(kafka_settings, "attendance.sign-in.v1") > 24
 
 
 async def test_f3_the_largest_legal_record_fits_the_topics_and_its_dead_letter_too(

@@ -5,16 +5,17 @@ from typing import TypeVar
 
 import msgspec
 
-from attendance_writer.decode import Decoded, Rejected
+from attendance_writer.decode import Decoded, Rejected, SyntheticSignIn
 from shared.domain.attendance import AttendanceEvent
-from shared.domain.events import ConsumedRecord
+from shared.domain.events import SENSITIVE_TOPIC, SIGN_IN_TOPIC, ConsumedRecord
 from shared.domain.presence import PresenceEvent
 from shared.stores.interfaces import StoredDetails, StoredPicture
 
 Place = tuple[str, int]
 """Topic and partition."""
+ATTENDANCE_TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC)
 
-_T = TypeVar("_T", AttendanceEvent, StoredPicture, StoredDetails, PresenceEvent, Rejected)
+_T = TypeVar("_T", AttendanceEvent, SyntheticSignIn, StoredPicture, StoredDetails, PresenceEvent, Rejected)
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
@@ -34,6 +35,8 @@ class Batch:
         self._bytes = 0
         self._began = 0.0
         self._next_offsets: dict[Place, int] = {}
+        self.oldest_attendance_ms: int | None = None
+        """Kafka's time of the oldest record of passages or their sensitive parts; None without one."""
 
     def add(self, record: ConsumedRecord, decoded: Decoded, now: float) -> None:
         """Adds a record; `now` is on a steady clock, in seconds."""
@@ -42,6 +45,11 @@ class Batch:
         self._items.append((record, decoded))
         self._bytes += record.size
         self._next_offsets[record.topic, record.partition] = record.offset + 1
+        if record.topic in ATTENDANCE_TOPICS and record.timestamp_ms >= 0:
+            oldest_ms = self.oldest_attendance_ms
+            self.oldest_attendance_ms = (
+                record.timestamp_ms if oldest_ms is None else min(oldest_ms, record.timestamp_ms)
+            )
 
     def pass_over(self, place: Place, begin: int) -> None:
         """What stood before this offset is gone: it is committed with the rest, so that nobody misses it again."""

@@ -5,7 +5,14 @@ from enum import StrEnum
 import msgspec
 
 from shared.domain.attendance import AttendanceEvent
-from shared.domain.events import PRESENCE_TOPIC, ConsumedRecord, Fault, InvalidRecord, read_record
+from shared.domain.events import (
+    PRESENCE_TOPIC,
+    SYNTHETIC_TOPIC,
+    ConsumedRecord,
+    Fault,
+    InvalidRecord,
+    read_record,
+)
 from shared.domain.presence import PresenceEvent, read_presence
 from shared.stores.interfaces import StoredDetails, StoredPicture
 
@@ -24,7 +31,18 @@ class Rejected(msgspec.Struct, frozen=True):
     """One clause, without anything of the record's content."""
 
 
-Decoded = AttendanceEvent | StoredPicture | StoredDetails | PresenceEvent | Rejected
+class SyntheticSignIn(msgspec.Struct, frozen=True):
+    """A sign-in that is nobody's attendance: no AttendanceEvent, so that it is never stored as one (ADR 0022)."""
+
+    event: AttendanceEvent
+
+    @property
+    def event_id(self) -> str:
+        """The event's."""
+        return self.event.event_id
+
+
+Decoded = AttendanceEvent | SyntheticSignIn | StoredPicture | StoredDetails | PresenceEvent | Rejected
 
 
 def decode(record: ConsumedRecord) -> Decoded:
@@ -36,7 +54,7 @@ def decode(record: ConsumedRecord) -> Decoded:
     except InvalidRecord as error:
         return Rejected(error.fault, error.detail)
     if isinstance(read, AttendanceEvent):
-        return read
+        return SyntheticSignIn(read) if record.topic == SYNTHETIC_TOPIC else read
     if read.parts.picture is None:
         return StoredDetails(
             event_id=read.event_id,

@@ -83,9 +83,10 @@ class Authenticator:
 
     async def authenticate(self, calls: Sequence[AuthCall]) -> Sequence[AuthReply]:
         """Answers each call, in order. Never raises for what a device or a server did."""
+        vendors: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._settings.request_deadline_seconds):
-                replies = await self._answer(calls)
+                replies = await self._answer(calls, vendors)
         except TimeoutError:
             self._metrics.unavailable["deadline"] += 1
             replies = self._not_available(calls, "not done within the deadline")
@@ -96,8 +97,10 @@ class Authenticator:
                 log.info("C_AUTHs are answered again")
             self._out_of_service = False
         self._metrics.group_sizes.record(len(calls))
-        for reply in replies:
+        for call, reply in zip(calls, replies, strict=True):
             self._metrics.authentications[reply.error_code or ACCEPTED] += 1
+            if reply.error_code is not None:
+                self._metrics.refusals.add(vendors.get(call.request.access_id), reply.error_code)
         return replies
 
     def _not_available(self, calls: Sequence[AuthCall], reason: str) -> Sequence[AuthReply]:
@@ -107,12 +110,14 @@ class Authenticator:
         self._out_of_service = True
         return [_refusal(ProtocolError(ErrorCode.SYSTEM, "out of service for the moment, send again"))] * len(calls)
 
-    async def _answer(self, calls: Sequence[AuthCall]) -> Sequence[AuthReply]:
+    async def _answer(self, calls: Sequence[AuthCall], vendors: dict[str, str]) -> Sequence[AuthReply]:
+        """Answers where nothing of ours fails; `vendors` takes up whose the accessIds are, also where it does then."""
         with self._counted("mongo"):
             found, devices = await asyncio.gather(
                 self._credentials.find_credentials(_plausible(call.request.access_id for call in calls)),
                 self._devices.find(_plausible(call.request.sn for call in calls)),
             )
+        vendors |= {access_id: vendor.vendor_id for access_id, (_, vendor) in found.items()}
         known = {access_id: self._unsealed(*pair) for access_id, pair in found.items()}
         now_ms = self._clock.now_ms()
 
@@ -194,6 +199,7 @@ class Authenticator:
             time_window_seconds=own_window,
             site_history=device.site_history,
             device_disabled_at_ms=device.disabled_at_ms,
+            synthetic=vendor.synthetic,
         )
         # A timeStamp may lie a window ahead, and is then good for two windows from now.
         window_ms = 2 * (own_window or self._settings.time_window_seconds) * 1000 + REPLAY_MARGIN_MS

@@ -37,6 +37,7 @@ class NewVendor(_CamelModel):
     name: str = Field(min_length=1, max_length=200)
     sign_form: SignForm | None = Field(None, description="Pins the text of param that is signed (S3)")
     time_window_seconds: int | None = Field(None, ge=1, le=86_400, description="Clock window of its terminals")
+    synthetic: bool = Field(False, description="Its terminals measure; what they sign in is nobody's attendance")
 
 
 class IssuedCredential(_CamelModel):
@@ -64,6 +65,7 @@ class ListedVendor(_CamelModel):
     name: str
     sign_form: SignForm | None
     time_window_seconds: int | None
+    synthetic: bool
     created_at: str
     credentials: list[ListedCredential]
 
@@ -120,7 +122,8 @@ def vendor_routes(vendors: Vendors, revocation: Revocation) -> APIRouter:
     @router.post("", status_code=201, summary="Admit a vendor")
     async def create_vendor(wish: NewVendor) -> IssuedCredential:
         """The answer holds accessSecret, this once."""
-        return _issued(await vendors.admit(wish.name, wish.sign_form, wish.time_window_seconds))
+        issued = await vendors.admit(wish.name, wish.sign_form, wish.time_window_seconds, synthetic=wish.synthetic)
+        return _issued(issued)
 
     @router.get("", summary="List vendors")
     async def list_vendors(
@@ -187,6 +190,7 @@ def _listed(vendor: Vendor, credentials: list[Credential]) -> ListedVendor:
         name=vendor.name,
         sign_form=vendor.sign_form,
         time_window_seconds=vendor.time_window_seconds,
+        synthetic=vendor.synthetic,
         created_at=rfc3339(vendor.created_at_ms),
         credentials=[
             ListedCredential(

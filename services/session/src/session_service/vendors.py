@@ -28,7 +28,9 @@ class Vendors:
         self._sealer = sealer
         self._clock = clock
 
-    async def admit(self, name: str, sign_form: SignForm | None, time_window_seconds: int | None) -> Issued:
+    async def admit(
+        self, name: str, sign_form: SignForm | None, time_window_seconds: int | None, *, synthetic: bool = False
+    ) -> Issued:
         """A new vendor and its first credential. Raises Unavailable; a vendor without a credential may then stand
         there, which further credentials can be issued for."""
         vendor = Vendor(
@@ -36,6 +38,7 @@ class Vendors:
             name=name,
             sign_form=sign_form,
             time_window_seconds=time_window_seconds,
+            synthetic=synthetic,
             created_at_ms=self._clock.now_ms(),
         )
         await self._credentials.add_vendor(vendor)

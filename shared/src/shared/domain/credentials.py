@@ -14,6 +14,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """Pins the text of param that its terminals sign (S3); None: found out per session."""
     time_window_seconds: int | None = None
     """Wider clock window for its terminals (design rule 14); None: the platform's."""
+    synthetic: bool = False
+    """Its terminals only measure the platform: what they sign in is nobody's attendance (ADR 0022). Never changes."""
     created_at_ms: int
 
 

@@ -14,6 +14,8 @@ import msgspec
 from shared.domain.attendance import AttendanceEvent, SensitiveParts, event_id, parse_rfc3339
 
 SIGN_IN_TOPIC = "attendance.sign-in.v1"
+SYNTHETIC_TOPIC = "attendance.synthetic.v1"
+"""Sign-ins of synthetic vendors, of the same type: here nobody can take them for attendance (ADR 0022)."""
 SENSITIVE_TOPIC = "attendance.sensitive.v1"
 PRESENCE_TOPIC = "device.presence.v1"
 TASK_TOPIC = "device.task.v1"
@@ -46,8 +48,8 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     extra: str | None = None
 
 
-def sign_in_record(event: AttendanceEvent, received_ms: int) -> Record:
-    """The record of `attendance.sign-in.v1`."""
+def sign_in_record(event: AttendanceEvent, received_ms: int, topic: str = SIGN_IN_TOPIC) -> Record:
+    """The record of `attendance.sign-in.v1`, or of `attendance.synthetic.v1`."""
     headers: tuple[tuple[str, bytes], ...] = (
         ("ce_specversion", b"1.0"),
         ("ce_id", event.event_id.encode()),
@@ -60,7 +62,7 @@ def sign_in_record(event: AttendanceEvent, received_ms: int) -> Record:
     if event.image is not None:
         reference = f"/api/v1/attendance/{event.event_id}/image".encode()
         headers = (*headers, ("ce_dataref", reference))
-    return Record(SIGN_IN_TOPIC, event.sn.encode(), msgspec.json.encode(event), headers, received_ms)
+    return Record(topic, event.sn.encode(), msgspec.json.encode(event), headers, received_ms)
 
 
 def sensitive_records(event: AttendanceEvent, parts: SensitiveParts, received_ms: int) -> tuple[Record, ...]:
@@ -107,6 +109,8 @@ class ConsumedRecord(msgspec.Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    timestamp_ms: int = -1
+    """Kafka's, of the time of receipt; -1 where the record has none, as Kafka says it."""
 
     @property
     def size(self) -> int:
@@ -155,7 +159,7 @@ def read_record(record: ConsumedRecord) -> AttendanceEvent | SensitiveRead:
         raise InvalidRecord(Fault.KEY, "a record without a key")
     if not record.value:
         raise InvalidRecord(Fault.VALUE, "a record without a value")
-    if (record.topic, record_type) == (SIGN_IN_TOPIC, SIGN_IN_TYPE):
+    if (record.topic, record_type) in ((SIGN_IN_TOPIC, SIGN_IN_TYPE), (SYNTHETIC_TOPIC, SIGN_IN_TYPE)):
         return _read_sign_in(record.key, record.value, record_id)
     if (record.topic, record_type) in ((SENSITIVE_TOPIC, PICTURE_TYPE), (SENSITIVE_TOPIC, DETAILS_TYPE)):
         return _read_sensitive(record.key, record.value, record_id, record_type, headers)

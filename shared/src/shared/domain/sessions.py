@@ -42,6 +42,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     device_disabled_at_ms: int | None = None
     """When the device had been disabled last, as its C_AUTH was judged: tells the sessions of before from those of
     after, whichever was opened first."""
+    synthetic: bool = False
+    """The vendor's: sign-ins go their own way (ADR 0022)."""
 
 
 class Ended(msgspec.Struct, frozen=True):

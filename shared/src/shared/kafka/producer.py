@@ -63,7 +63,14 @@ def _key_hash(key: bytes) -> int:
 class BatchProducer:
     """Sends batches of records, one a partition at a time. Made by open_producer."""
 
-    def __init__(self, settings: KafkaSettings, client_id: str, deadline_seconds: float, topics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        client_id: str,
+        deadline_seconds: float,
+        topics: Sequence[str],
+        also: Sequence[str] = (),
+    ) -> None:
         self.max_batch_bytes = settings.max_message_bytes
         self.replacements = 0
         self.in_flight_bytes = 0
@@ -71,6 +78,7 @@ class BatchProducer:
         self._client_id = client_id
         self._deadline_seconds = deadline_seconds
         self._topics = topics
+        self._also = also
         self._partition_counts: dict[str, int] = {}
         self._unresolved: dict[TopicPartition, asyncio.Future[Any]] = {}
         self._producer: AIOKafkaProducer | None = None
@@ -164,7 +172,7 @@ class BatchProducer:
             try:
                 async with asyncio.timeout(START_SECONDS):
                     await producer.start()
-                    producer.client.set_topics(self._topics)
+                    producer.client.set_topics([*self._topics, *self._also])
                     for topic in self._topics:
                         await producer.partitions_for(topic)
             except (KafkaError, TimeoutError, OSError) as error:
@@ -227,10 +235,15 @@ async def _close(producer: AIOKafkaProducer) -> None:
 
 @asynccontextmanager
 async def open_producer(
-    settings: KafkaSettings, client_id: str, deadline_seconds: float, topics: Sequence[str] = ()
+    settings: KafkaSettings,
+    client_id: str,
+    deadline_seconds: float,
+    topics: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> AsyncIterator[BatchProducer]:
-    """A producer whose sends end within the deadline. A broker that is away does not stop this from opening."""
-    producer = BatchProducer(settings, client_id, deadline_seconds, topics)
+    """A producer whose sends end within the deadline. A broker that is away does not stop this from opening; nor does
+    a topic of `also` that is not there keep it from sending to the others."""
+    producer = BatchProducer(settings, client_id, deadline_seconds, topics, also)
     await producer.wait_started(FIRST_START_SECONDS)
     try:
         yield producer

@@ -10,12 +10,22 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 
-from shared.domain.events import DEAD_LETTER_TOPIC, PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC, TASK_TOPIC
+from shared.domain.events import (
+    DEAD_LETTER_TOPIC,
+    PRESENCE_TOPIC,
+    SENSITIVE_TOPIC,
+    SIGN_IN_TOPIC,
+    SYNTHETIC_TOPIC,
+    TASK_TOPIC,
+)
 from shared.kafka.connection import connection_options
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.unavailable import Unavailable
 
-TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC, TASK_TOPIC, DEAD_LETTER_TOPIC)
+TOPICS = (SIGN_IN_TOPIC, SENSITIVE_TOPIC, PRESENCE_TOPIC, TASK_TOPIC, DEAD_LETTER_TOPIC, SYNTHETIC_TOPIC)
+
+SYNTHETIC_RETENTION_HOURS = 24
+"""At most: a synthetic sign-in is worth nothing once it was measured."""
 
 DEAD_LETTER_ROOM_BYTES = 65_536
 """A dead letter is the largest record and the headers that say why it is one."""
@@ -92,9 +102,12 @@ async def _make_missing(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> 
 
 def _new_topic(topic: str, settings: KafkaSettings) -> NewTopic:
     room = DEAD_LETTER_ROOM_BYTES if topic == DEAD_LETTER_TOPIC else 0
+    hours = settings.retention_hours
+    if topic == SYNTHETIC_TOPIC:
+        hours = min(hours, SYNTHETIC_RETENTION_HOURS)
     configs = {
         "cleanup.policy": "delete",
-        "retention.ms": str(settings.retention_hours * 3_600_000),
+        "retention.ms": str(hours * 3_600_000),
         "segment.ms": str(SEGMENT_MS),
         "min.insync.replicas": str(settings.min_insync_replicas),
         "max.message.bytes": str(settings.max_message_bytes + room),

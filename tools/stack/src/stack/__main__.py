@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     data = shared.add_mutually_exclusive_group()
     data.add_argument("--keep", action="store_true", help="go on with what an earlier run kept (the default)")
     data.add_argument("--fresh", action="store_true", help="drop what an earlier run kept")
+    shared.add_argument(
+        "--synthetic", action="store_true", help="with a synthetic terminal that signs in every minute and measures"
+    )
     shared.add_argument("--seconds", type=_seconds, metavar="S", help="end by itself after S seconds (default: Ctrl-C)")
     top = argparse.ArgumentParser(
         prog="python -m stack",
@@ -61,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(text, markup=False, soft_wrap=True)
 
     terminals = chosen.terminals if chosen.command == "run" else 0
-    options = Options(ingress_processes=chosen.ingress, terminals=terminals, fresh=chosen.fresh)
+    options = Options(
+        ingress_processes=chosen.ingress, terminals=terminals, fresh=chosen.fresh, synthetic=chosen.synthetic
+    )
     try:
         with open_platform(RunDirectory(chosen.data_dir), options, os.environ, say, stop.check) as platform:
             say(_addresses(platform))

@@ -15,7 +15,7 @@ from stack.server import Server
 MAX_MESSAGE_BYTES = 6 * 1024 * 1024
 """A frame of 4 MiB and its headers, with room (F3)."""
 
-_LOG4J = """\
+LOG4J = """\
 rootLogger.level = WARN
 rootLogger.appenderRef.stdout.ref = stdout
 appender.stdout.type = Console
@@ -34,7 +34,7 @@ class KafkaPart(Server):
         kept = data_dir / "kafka"
         kept.mkdir(parents=True, exist_ok=True)
         _format(kept / "log")
-        (kept / "log4j2.properties").write_text(_LOG4J, encoding="utf-8")
+        (kept / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
         (kept / "server.properties").write_text(
             server_properties(kept / "log", self._port, free_port()), encoding="utf-8"
         )

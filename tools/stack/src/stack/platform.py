@@ -12,16 +12,17 @@ from stack.given_parts import wait_for_given_parts
 from stack.guard import Guard
 from stack.http_client import RequestFailed, get
 from stack.kafka_part import KafkaPart
-from stack.kept_secrets import load_secrets
+from stack.kept_secrets import keep_synthetic, load_secrets
 from stack.mongo_part import MongoPart
 from stack.preparations import PREPARATIONS, running, wait_until_done
 from stack.process import Process, wait_until_exits
 from stack.redis_part import RedisPart
 from stack.run_directory import RunDirectory, write_private_json
 from stack.server import Server, wait_ready
-from stack.services import Ports, ServicePlan, addresses_of, service_plans, shared_environment
+from stack.services import Ports, ServicePlan, addresses_of, service_plans, shared_environment, synthetic_plan
 from stack.stack_file import Addresses, write_stack_file
 from stack.supervisor import Supervisor
+from stack.synthetic_access import synthetic_access
 
 SERVICE_GRACE_SECONDS = 20.0
 PART_GRACE_SECONDS = 10.0
@@ -38,6 +39,7 @@ class Options:
     ingress_processes: int = 2
     terminals: int = 0
     fresh: bool = False
+    synthetic: bool = False
 
 
 class ServiceServer(Server):
@@ -131,6 +133,9 @@ class Platform:
             process.start()
         wait_ready(self.services, self._check)
         self._tell(began, "all services are ready")
+        if self._options.synthetic:
+            self._start_synthetic_terminal()
+            self._tell(began, "the synthetic terminal is at work")
         servers = [*self._parts, *self.services]
         self._supervisor = Supervisor([server.process for server in servers], self._write_stack_file, self._say)
         admin_urls = {server.service: self.admin_urls(server.service) for server in self.services}
@@ -154,9 +159,9 @@ class Platform:
     def stop(self) -> None:
         """Ends the services, those that take requests first, then the parts."""
         self._supervisor = None
-        takes_requests = {"tcp-ingress", "task-api", "console"}
-        front = [server.process for server in self.services if server.service in takes_requests]
-        behind = [server.process for server in self.services if server.service not in takes_requests]
+        at_the_front = {"synthetic-terminal", "tcp-ingress", "task-api", "console"}
+        front = [server.process for server in self.services if server.service in at_the_front]
+        behind = [server.process for server in self.services if server.service not in at_the_front]
         _stop_all(front, SERVICE_GRACE_SECONDS)
         _stop_all(behind, SERVICE_GRACE_SECONDS)
         _stop_all([part.process for part in self._parts], PART_GRACE_SECONDS)
@@ -166,6 +171,18 @@ class Platform:
         process = self._process(name, "terminal_simulator", {**self._environment, **environment}, arguments)
         process.start()
         return process
+
+    def _start_synthetic_terminal(self) -> None:
+        access = synthetic_access(self.addresses.console, self.addresses.admin_token, self.secrets.synthetic)
+        if access != self.secrets.synthetic:
+            self.secrets = keep_synthetic(self.directory.secrets_file, self.secrets, access)
+        plan = synthetic_plan(self.addresses, access)
+        # It is given its own settings alone: what only services may know would be out of place at the front door.
+        process = self._process(plan.name, plan.module, {**self._environment, **plan.environment})
+        server = ServiceServer(plan, process)
+        self.services.append(server)
+        process.start()
+        wait_ready([server], self._check)
 
     def _start_parts(self) -> tuple[str, str, str]:
         """Starts what the environment does not name; returns the addresses of Kafka, Redis and MongoDB."""

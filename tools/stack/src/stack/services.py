@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stack.certificates import Certificates
-from stack.kept_secrets import KeptSecrets
+from stack.kept_secrets import KeptSecrets, SyntheticAccess
 from stack.ports import free_port
 from stack.process import StackError
 from stack.stack_file import Addresses
@@ -138,6 +138,21 @@ def service_plans(
         _plan("session", "session", "session_service", "SESSION_", internal),
         _plan("attendance-writer", "attendance-writer", "attendance_writer", "ATTENDANCE_WRITER_", {}),
     ]
+
+
+def synthetic_plan(addresses: Addresses, access: SyntheticAccess) -> ServicePlan:
+    """The synthetic terminal, which is none of the services: it comes in from outside."""
+    host, _, port = addresses.tcp.rpartition(":")
+    settings = {
+        "HOST": host,
+        "PORT": port,
+        "ACCESS_ID": access.access_id,
+        "ACCESS_KEY": access.access_key,
+        "ACCESS_SECRET": access.access_secret,
+        "CONSOLE_URL": addresses.console,
+        "CONSOLE_TOKEN": access.console_token,
+    }
+    return _plan("synthetic-terminal", "synthetic-terminal", "synthetic_terminal", "SYNTHETIC_TERMINAL_", settings)
 
 
 def _plan(name: str, service: str, module: str, prefix: str, settings: Mapping[str, str]) -> ServicePlan:

@@ -14,8 +14,15 @@ from console_service.operators import SITE_CHECKED, Viewing, check_site
 from console_service.times import Time
 from shared.domain.attendance import AttendanceEvent, parse_rfc3339
 from shared.domain.operators import Operator
+from shared.domain.retention import DROPPED
 from shared.runtime.problems import Problem
-from shared.stores.interfaces import AttendanceQuery, AttendanceRecord, AttendanceStore, PictureStore
+from shared.stores.interfaces import (
+    AttendanceQuery,
+    AttendanceRecord,
+    AttendanceStore,
+    PictureStore,
+    SyntheticAttendanceStore,
+)
 
 PICTURE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"})
 """What a browser may show; anything else is handed out as bytes."""
@@ -30,13 +37,16 @@ GROUP_ROWS = 20
 class Attendance(AttendanceEvent, frozen=True, kw_only=True, rename="camel"):
     """A passage. recordTime is the terminal's clock, in milliseconds since the epoch; sentAt is when the terminal sent
     it, receivedAt when the platform had it. qrCodeInfo, healthInfo and extra (members that the standard does not name)
-    are objects, as the terminal sent them. Where hasImage is true, image tells of the very picture under /image."""
+    are objects, as the terminal sent them. Where hasImage is true, image tells of the very picture under /image;
+    imageDropped says why there is none, `retention` that it had been kept long enough."""
 
     has_image: bool
     """True where its picture is stored and can be had under /image."""
     erased: bool = False
     """True where the person was deleted: who passed when and where is all that is left."""
     extra: msgspec.Raw | None = None
+    synthetic: bool | msgspec.UnsetType = msgspec.UNSET
+    """There, and true, where a synthetic vendor's terminal measured the platform: nobody's attendance, in no list."""
 
 
 class AttendancePage(msgspec.Struct, frozen=True):
@@ -91,7 +101,9 @@ AskedFor = Annotated[AttendanceQuery, Depends(_asked_for)]
 EventId = Annotated[str, Path(alias="eventId", examples=["0d6a3c7e-5f3a-5b1e-9a86-2d1f6a3c7e51"])]
 
 
-def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> APIRouter:
+def attendance_routes(
+    attendances: AttendanceStore, pictures: PictureStore, synthetic: SyntheticAttendanceStore
+) -> APIRouter:
     """The routes under /attendance."""
     router = APIRouter(prefix="/attendance", tags=["attendance"])
 
@@ -135,10 +147,14 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
 
     @router.get("/{eventId}", summary="Show an attendance", response_class=Response, responses=_json_of(EXAMPLE))
     async def show_attendance(operator: Viewing, event_id: EventId) -> Response:
-        """One passage by its eventId, the id of the event on Kafka."""
+        """One passage by its eventId, the id of the event on Kafka; those of synthetic terminals, too, for a day."""
         record = await attendances.find(event_id)
-        if record is None or not operator.sees(record.event.site_id):
+        measured = await synthetic.find(event_id) if record is None else None
+        event = measured if record is None else record.event
+        if event is None or not operator.sees(event.site_id):
             raise Problem(404, "no such attendance")
+        if record is None:
+            return _json(Attendance(**msgspec.structs.asdict(event), has_image=False, synthetic=True))
         return _json(_answer(record, await pictures.extra([event_id])))  # noqa: S610  as above
 
     @router.get(
@@ -166,6 +182,8 @@ def attendance_routes(attendances: AttendanceStore, pictures: PictureStore) -> A
             record = await attendances.find(event_id)
             if record is not None and record.erased:
                 raise Problem(404, "the picture was erased with the person")
+            if record is not None and record.event.image_dropped == DROPPED:
+                raise Problem(404, "the picture was deleted: it had been kept long enough")
             raise Problem(404, "this attendance has no picture stored")
         etag = f'"{hashlib.sha256(picture.data).hexdigest()}"'
         headers = {"ETag": etag, "Cache-Control": "private"}

@@ -38,6 +38,12 @@ class NewVendor(BaseModel):
         description="Clock window of its terminals, where the platform's is too narrow.",
         examples=[900],
     )
+    synthetic: bool = Field(
+        False,
+        strict=True,
+        description="True for terminals that only measure the platform: what they sign in is nobody's attendance, and "
+        "is kept for a day. It can never be changed.",
+    )
 
 
 def vendor_routes(session: SessionClient, auditor: Auditor) -> APIRouter:
@@ -48,9 +54,17 @@ def vendor_routes(session: SessionClient, auditor: Auditor) -> APIRouter:
     async def create_vendor(operator: Administering, wish: NewVendor) -> NewCredential:
         """The answer holds accessSecret, which is shown this once. Where the answer is 503 it is not known whether the
         vendor was made: look for it among the vendors before trying again."""
-        what = {"name": wish.name, "signForm": wish.sign_form, "timeWindowSeconds": wish.time_window_seconds}
+        what: dict[str, object] = {
+            "name": wish.name,
+            "signForm": wish.sign_form,
+            "timeWindowSeconds": wish.time_window_seconds,
+        }
+        if wish.synthetic:
+            what["synthetic"] = True
         async with auditor.change(operator.who, "vendor.create", None, what) as change:
-            created = await session.create_vendor(wish.name, wish.sign_form, wish.time_window_seconds)
+            created = await session.create_vendor(
+                wish.name, wish.sign_form, wish.time_window_seconds, synthetic=wish.synthetic
+            )
             change.target = f"{created.vendor_id}/{created.access_id}"
             change.after = what
         return created

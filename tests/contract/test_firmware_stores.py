@@ -1,5 +1,6 @@
 """How the store of packages behaves, in memory and in MongoDB alike."""
 
+import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from shared.stores.memory_firmware import MemoryFirmwareStore
 from shared.stores.mongo.client import open_mongo
 from shared.stores.mongo.firmware import MongoFirmwareStore
 from shared.stores.mongo.indexes import make_indexes
-from shared.stores.person_interfaces import FirmwareStore
+from shared.stores.person_interfaces import FirmwareStore, VersionTaken
 from tests.support.session_values import NOW_MS
 
 CHUNK_BYTES = 256 * 1024
@@ -100,8 +101,10 @@ async def test_pages_are_in_the_order_of_uploads_and_none_is_given_twice(store: 
     assert await store.page(added[1].firmware_id, 1) == [added[2]]
 
 
-async def test_two_packages_of_one_version_at_one_time_are_two(store: FirmwareStore) -> None:
-    one, other = [await store.add("v1", upload(data), NOW_MS) for data in (b"one", b"other")]
+async def test_two_packages_at_one_time_are_two(store: FirmwareStore) -> None:
+    one, other = [
+        await store.add(version, upload(data), NOW_MS) for version, data in (("v1", b"one"), ("v2", b"other"))
+    ]
     assert one.firmware_id != other.firmware_id
     assert await read_all(store, one.firmware_id, 0, 3) == b"one"
     assert await read_all(store, other.firmware_id, 0, 5) == b"other"
@@ -114,7 +117,19 @@ async def test_reading_a_package_that_is_not_there_is_our_fault(store: FirmwareS
 
 async def test_the_package_of_a_version_is_the_one_that_came_first(store: FirmwareStore) -> None:
     first = await store.add("v1", upload(b"one"), NOW_MS)
-    await store.add("v1", upload(b"other"), NOW_MS + 1)
+    with pytest.raises(VersionTaken):
+        await store.add("v1", upload(b"other"), NOW_MS + 1)
     second = await store.add("v2", upload(b"two"), NOW_MS + 2)
     assert await store.of_versions(["v2", "v1", "v3"]) == {"v1": first, "v2": second}
     assert await store.of_versions([]) == {}
+
+
+async def test_of_two_packages_of_one_version_that_are_uploaded_at_once_one_is_there(store: FirmwareStore) -> None:
+    outcomes = await asyncio.gather(
+        *(store.add("v9", upload(DATA[number:]), NOW_MS + number) for number in range(3)), return_exceptions=True
+    )
+    (added,) = [outcome for outcome in outcomes if isinstance(outcome, Firmware)]
+    assert [type(outcome) for outcome in outcomes if outcome is not added] == [VersionTaken] * 2
+    assert await store.page(None, 10) == [added]
+    assert await store.of_versions(["v9"]) == {"v9": added}
+    assert len(await read_all(store, added.firmware_id, 0, added.size)) == added.size

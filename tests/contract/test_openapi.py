@@ -51,16 +51,16 @@ def test_every_operation_declares_the_problems_that_follow_from_what_it_takes() 
     for name, codes in problems.items():
         assert ("404" in codes) >= ("{" in name), name
     assert problems["GET /sites"] == {"400"}
-    assert problems["POST /sites"] == {"400", "413"}
-    assert problems["PATCH /devices/{sn}"] == {"400", "404", "413"}
-    assert problems["POST /tasks"] == {"400", "404", "413"}
+    assert problems["POST /sites"] == {"400", "408", "413"}
+    assert problems["PATCH /devices/{sn}"] == {"400", "404", "408", "413"}
+    assert problems["POST /tasks"] == {"400", "404", "408", "413"}
     assert problems["POST /tasks/{taskid}/cancel"] == {"404", "409"}
     assert problems["POST /campaigns/{campaignId}/pause"] == {"404", "409"}
     assert problems["GET /attendance"] == problems["GET /persons"] == problems["GET /live"] == {"400", "404"}
     assert problems["GET /attendance/export"] == {"404"}
     assert problems["POST /persons/import"] == {"400", "408", "413", "415"}
-    assert problems["PUT /persons/{personId}/face"] == {"400", "404", "413"}
-    assert problems["POST /firmware"] == {"400", "409", "413", "415"}
+    assert problems["PUT /persons/{personId}/face"] == {"400", "404", "408", "413"}
+    assert problems["POST /firmware"] == {"400", "408", "409", "413", "415"}
 
 
 def test_every_operation_has_an_example_of_what_it_takes_and_gives() -> None:

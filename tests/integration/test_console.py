@@ -88,6 +88,7 @@ async def client(mongo_settings: MongoSettings, redis_settings: RedisSettings) -
             port=console_port,
             notice_seconds=0,
             admin_port=0,
+            pictures_kept_days=0,  # the tests' pictures are of a day long past
         ),
         mongo_settings,
         redis_settings,

@@ -110,6 +110,7 @@ async def running_console(mongo: MongoSettings, redis: RedisSettings) -> AsyncIt
         port=console_port,
         notice_seconds=0,
         admin_port=0,
+        pictures_kept_days=0,  # the tests' pictures are of a day long past
     )
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_mongo(mongo, "test"))

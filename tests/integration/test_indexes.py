@@ -18,6 +18,7 @@ def test_every_store_module_with_indexes_is_in_the_list() -> None:
         importlib.import_module(f"{mongo.__name__}.{found.name}") for found in pkgutil.iter_modules(mongo.__path__)
     ]
     named = {module.COLLECTION: module.INDEXES for module in modules if hasattr(module, "COLLECTION")}
+    named |= {module.FILES: module.FILE_INDEXES for module in modules if hasattr(module, "FILE_INDEXES")}
     assert named.keys() >= {"attendance", "credentials", "devices", "pictures"}
     assert named == INDEXES
 

@@ -32,6 +32,8 @@ from tests.support.attendance import JPEG, RECEIVED_MS, make_event
 from tests.support.waiting import eventually
 from tests.unit.console_service.test_person_faces import encoded, plain, shown
 
+pytestmark = pytest.mark.alone
+
 ADMIN_TOKEN = "admin-" * 6
 IDCARD = "11010519491231002X"
 IMPORT_SECONDS = 60
@@ -64,6 +66,7 @@ async def client(mongo_settings: MongoSettings, redis_settings: RedisSettings) -
             notice_seconds=0,
             admin_port=0,
             erasure_seconds=0.2,
+            pictures_kept_days=0,  # the tests' pictures are of a day long past
         ),
         mongo_settings,
         redis_settings,

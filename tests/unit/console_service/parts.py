@@ -29,7 +29,7 @@ from shared.runtime.clock import ManualClock
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import AttendanceQuery, AttendanceRecord
 from shared.stores.memory import MemoryControlStream, MemoryDeviceStore, MemorySiteStore
-from shared.stores.memory_attendance import MemoryAttendance, MemoryAttendanceStore
+from shared.stores.memory_attendance import MemoryAttendance, MemoryAttendanceStore, MemorySyntheticAttendanceStore
 from shared.stores.memory_campaigns import MemoryCampaignStore
 from shared.stores.memory_firmware import MemoryFirmwareStore
 from shared.stores.memory_operators import MemoryAuditStore, MemoryOperatorTokenStore
@@ -67,14 +67,15 @@ class ScriptedSession(SessionClient):
 
     def __init__(self) -> None:
         self.vendor_ids: list[str] = ["v1"]
+        self.synthetic_ids: set[str] = set()
         self.calls: list[tuple[object, ...]] = []
         self.available = True
         self.devices = MemoryDeviceStore()
 
     async def create_vendor(
-        self, name: str, sign_form: SignForm | None, time_window_seconds: int | None
+        self, name: str, sign_form: SignForm | None, time_window_seconds: int | None, *, synthetic: bool = False
     ) -> NewCredential:
-        self._reach("create", name, sign_form, time_window_seconds)
+        self._reach("create", name, sign_form, time_window_seconds, *([True] if synthetic else []))
         return self._credential("v9", name)
 
     async def vendors(self, after: str | None, limit: int) -> VendorPage:
@@ -87,6 +88,7 @@ class ScriptedSession(SessionClient):
                 name="Gate Works",
                 sign_form=None,
                 time_window_seconds=None,
+                synthetic=vendor_id in self.synthetic_ids,
                 created_at=moment,
                 credentials=[VendorCredential(access_id="a1", created_at=moment, revoked_at=None)],
             )
@@ -176,6 +178,7 @@ class Parts:
         self.sites = MemorySiteStore()
         self.memory = MemoryAttendance()
         self.attendances = RecordingAttendanceStore(self.memory)
+        self.synthetic = MemorySyntheticAttendanceStore()
         self.tasks = MemoryTaskStore()
         self.control = MemoryControlStream()
         self.pending = MemoryPendingTasks(self.control)
@@ -225,6 +228,7 @@ class Parts:
                 sites=self.sites,
                 attendances=self.attendances,
                 pictures=self.memory.picture_store,
+                synthetic=self.synthetic,
                 tasks=self.tasks,
                 pending=self.pending,
                 audit=self.audit,

@@ -7,6 +7,7 @@ import pytest
 
 from shared.domain.attendance import AttendanceEvent, Coordinate, PictureReference, rfc3339
 from shared.domain.devices import Direction
+from shared.domain.operators import Role
 from shared.stores.interfaces import AttendanceRecord, StoredDetails, StoredPicture
 from tests.unit.console_service.parts import NOW_MS, Parts, check_problem
 
@@ -74,6 +75,28 @@ async def test_an_attendance_shows_the_members_of_the_contract() -> None:
         "extra": {"vendorNote": "x", "$where": 1},
     }
     assert b'"qrCodeInfo":{"code":12345678901234567890123456789.10}' in answer.body
+
+
+async def test_a_synthetic_sign_in_is_found_by_its_id_says_what_it_is_and_is_in_no_list() -> None:
+    parts = Parts()
+    await parts.synthetic.add_many([make_event("measured")])
+    add(parts, make_event("real"))
+    found = (await parts.ask("GET", "/attendance/measured")).json()
+    assert (found["eventId"], found["synthetic"], found["hasImage"]) == ("measured", True, False)
+    assert "synthetic" not in (await parts.ask("GET", "/attendance/real")).json()
+    listed = (await parts.ask("GET", "/attendance")).json()["items"]
+    assert [(item["eventId"], "synthetic" in item) for item in listed] == [("real", False)]
+    exported = await parts.ask("GET", "/attendance/export")
+    assert b"real" in exported.body
+    assert b"measured" not in exported.body
+    check_problem(await parts.ask("GET", "/attendance/measured/image"), 404)
+
+
+async def test_a_synthetic_sign_in_is_not_shown_to_an_operator_of_other_sites() -> None:
+    parts = Parts()
+    await parts.synthetic.add_many([make_event("measured")])
+    bound = await parts.make_token(Role.VIEWER, "site-1")
+    check_problem(await parts.ask("GET", "/attendance/measured", token=bound), 404)
 
 
 @pytest.mark.parametrize(

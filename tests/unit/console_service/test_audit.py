@@ -53,6 +53,36 @@ async def test_a_refused_change_has_neither_before_nor_after() -> None:
     assert (entry["outcome"], entry["before"], entry["after"]) == ("refused", None, None)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "target", "what"),
+    [
+        ("PATCH", "/devices/TYPED", {"name": "TYPED"}, 404, None, {"members": ["name"]}),
+        ("POST", "/vendors/TYPED/credentials", None, 404, None, {"members": []}),
+        ("POST", "/tokens", {"role": "viewer", "siteIds": ["TYPED"]}, 422, "", {}),
+        ("POST", "/tasks/TYPED/cancel", None, 404, None, {"members": []}),
+    ],
+)
+async def test_design_rule_8_what_does_not_exist_leaves_no_trace_of_what_was_typed(
+    method: str, path: str, body: object, status: int, target: str | None, what: object
+) -> None:
+    parts = Parts()
+    check_problem(await parts.ask(method, path, json_body=body), status)
+    entry = parts.audit.only()
+    assert (entry.outcome, entry.who) == (AuditOutcome.REFUSED, "admin")
+    assert "TYPED" not in repr(entry)
+    if target is None:
+        assert (entry.target, entry.what) == (None, what)
+
+
+@pytest.mark.parametrize(
+    "path", ["/tokens/op_kq0Ty3oKpQ4Ck1mB3c8gW5vYJd2r9sXfH7uLzE6aNnI", "/persons/9", "/persons/9/face"]
+)
+async def test_design_rule_8_not_even_the_intent_to_delete_by_a_token_s_text_or_of_nobody_is_kept(path: str) -> None:
+    parts = Parts()
+    check_problem(await parts.ask("DELETE", path), 404)
+    assert parts.audit.entries == {}
+
+
 async def test_sites_and_vendors_say_what_stands_there_since() -> None:
     parts = Parts()
     await parts.ask("POST", "/sites", json_body={"name": "Tower"})

@@ -166,6 +166,21 @@ async def test_nobody_without_a_token_makes_the_console_read_an_upload(monkeypat
     check_problem(await upload(Parts(), package(), token=None), 401)
 
 
+async def test_of_two_uploads_of_one_version_at_once_the_later_is_a_409_problem() -> None:
+    parts = Parts()
+    real = parts.firmware.of_versions
+
+    async def meanwhile(versions: Collection[str]) -> dict[str, Firmware]:
+        parts.firmware.of_versions = real  # type: ignore[method-assign]  # once
+        found = await real(versions)
+        assert (await upload(parts, package(data=DATA + b"x"))).status == 201
+        return found
+
+    parts.firmware.of_versions = meanwhile  # type: ignore[method-assign]  # another upload comes in between
+    assert "came first" in check_problem(await upload(parts, package()), 409)
+    assert await stored(parts) == ["v2"]
+
+
 async def test_uploads_beyond_the_bound_are_a_503_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("console_service.routes.firmware.MAX_UPLOADS", 1)
     parts = Parts()

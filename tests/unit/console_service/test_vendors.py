@@ -38,6 +38,8 @@ async def test_a_vendor_is_created_by_session_and_its_secret_is_not_cached() -> 
         ({"timeWindowSeconds": 0}, "body.timeWindowSeconds"),
         ({"timeWindowSeconds": 86_401}, "body.timeWindowSeconds"),
         ({"accessSecret": "mine"}, "body.accessSecret"),
+        ({"synthetic": "yes"}, "body.synthetic"),
+        ({"synthetic": None}, "body.synthetic"),
     ],
 )
 async def test_a_wish_that_is_not_valid_is_a_422_problem_and_reaches_nobody(
@@ -79,6 +81,22 @@ async def test_a_listed_vendor_shows_its_credentials_without_key_or_secret() -> 
         "createdAt": "2026-11-24T07:00:00.000Z",
         "credentials": [{"accessId": "a1", "createdAt": "2026-11-24T07:00:00.000Z", "revokedAt": None}],
     }
+
+
+async def test_a_synthetic_vendor_is_created_as_one_and_the_audit_says_so() -> None:
+    parts = Parts()
+    assert (await create(parts, synthetic=True)).status == 201
+    assert parts.session.calls == [("create", "Gate Works", None, None, True)]
+    assert parts.audit.only().what["synthetic"] is True
+
+
+async def test_only_a_synthetic_vendor_is_listed_with_the_member_that_says_so() -> None:
+    parts = Parts()
+    parts.session.synthetic_ids = {"v2"}
+    parts.session.vendor_ids = ["v1", "v2"]
+    first, second = (await parts.ask("GET", "/vendors")).json()["items"]
+    assert "synthetic" not in first
+    assert second["synthetic"] is True
 
 
 async def test_a_further_credential_is_answered_as_the_first() -> None:

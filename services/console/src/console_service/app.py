@@ -47,6 +47,7 @@ from shared.stores.interfaces import (
     PendingTasks,
     PictureStore,
     SiteStore,
+    SyntheticAttendanceStore,
     TaskStore,
 )
 from shared.stores.operator_interfaces import AuditStore, OperatorTokenStore
@@ -116,6 +117,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     sites: SiteStore
     attendances: AttendanceStore
     pictures: PictureStore
+    synthetic: SyntheticAttendanceStore
     tasks: TaskStore
     pending: PendingTasks
     audit: AuditStore
@@ -187,7 +189,7 @@ def create_app(settings: ConsoleSettings, parts: Parts) -> Console:
     operators.include_router(
         export_routes(parts.attendances, auditor, parts.clock, parts.metrics, settings.max_exports)
     )
-    operators.include_router(attendance_routes(parts.attendances, parts.pictures))
+    operators.include_router(attendance_routes(parts.attendances, parts.pictures, parts.synthetic))
     changes = PersonChanges(parts.persons, parts.sites, parts.roster_marks, parts.identities, parts.clock)
     eraser = Eraser(parts.persons, parts.faces, parts.attendances)
     operators.include_router(person_routes(parts.persons, changes, parts.identities, eraser, auditor, parts.clock))

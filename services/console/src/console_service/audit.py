@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from console_service.metrics import ConsoleMetrics
 from shared.domain.audit import AuditEntry, AuditOutcome
@@ -41,7 +42,9 @@ class Auditor:
         self, who: str, action: str, target: str | None, what: Mapping[str, object]
     ) -> AsyncIterator[Change]:
         """The change is done inside. A Problem means that it was refused; after any other exception nobody knows
-        whether it was done, and the entry stays `intended`. Raises Unavailable before anything was changed."""
+        whether it was done, and the entry stays `intended`. Of what does not exist (404, 422) what was asked for does
+        not stay: a token or an identity number may have been taken for an id. Raises Unavailable before anything was
+        changed."""
         audit_id = secrets.token_hex(16)
         entry = AuditEntry(
             audit_id=audit_id, at_ms=self._clock.now_ms(), who=who, action=action, target=target, what=what
@@ -50,14 +53,19 @@ class Auditor:
         change = Change(target)
         try:
             yield change
-        except Problem:
-            await self._finish(audit_id, AuditOutcome.REFUSED, change)
+        except Problem as problem:
+            if problem.status == HTTPStatus.NOT_FOUND:
+                change.target = None
+            mistyped = problem.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+            await self._finish(audit_id, AuditOutcome.REFUSED, change, {"members": sorted(what)} if mistyped else None)
             raise
         await self._finish(audit_id, AuditOutcome.DONE, change)
 
-    async def _finish(self, audit_id: str, outcome: AuditOutcome, change: Change) -> None:
+    async def _finish(
+        self, audit_id: str, outcome: AuditOutcome, change: Change, what: Mapping[str, object] | None = None
+    ) -> None:
         try:
-            await self._store.finish(audit_id, outcome, change.target, change.before, change.after)
+            await self._store.finish(audit_id, outcome, change.target, change.before, change.after, what)
         except Unavailable as error:
             # The change is done, and its answer may hold a secret that is shown once: it must reach the operator.
             self._metrics.audit_unfinished += 1

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fastapi.telemetry import TelemetryConfig
 
+from shared.domain.retention import Kept
 from shared.runtime.metrics import ProcessMetrics
 
 
@@ -72,6 +73,23 @@ class ConsoleMetrics:
         self.exports_cut = 0
         self.process.counter(
             "console_exports_cut_total", "Exports broken off by a fault after they had begun", lambda: self.exports_cut
+        )
+
+        self.past_retention: dict[str, int] = dict.fromkeys(Kept, 0)
+        self.process.counter_by(
+            "console_past_retention_total",
+            "kind",
+            "Attendances whose pictures and details, or which themselves, were deleted because they had been kept long "
+            "enough",
+            self.past_retention,
+        )
+        self.oldest_kept_ms: dict[str, int | None] = {}
+        # Measured where the lock is held: with the setting it tells whether retention is carried out.
+        self.process.gauge_by(
+            "console_oldest_kept_timestamp_seconds",
+            "kind",
+            "When the oldest that is kept was received, since 1970; absent where this process has not looked",
+            lambda: {kind: at_ms // 1000 for kind, at_ms in self.oldest_kept_ms.items() if at_ms is not None},
         )
 
     def watch_live(self, connections: Callable[[], int]) -> None:

@@ -48,6 +48,7 @@ FAULTS_BY_NEED = {
     "cursor": ("400", "The cursor is not one of this list with these filters"),
     "path": ("404", "There is nothing of this id"),
     "body": ("413", "The body is too large"),
+    "slow": ("408", "The body took too long"),
     "json": ("400", "The body cannot be read: it is no UTF-8, or nested too deep"),
 }
 
@@ -128,6 +129,7 @@ def _faults(operation: Schema) -> Iterator[tuple[str, str]]:
         yield FAULTS_BY_NEED["path"]
     if "requestBody" in operation:
         yield FAULTS_BY_NEED["body"]
+        yield FAULTS_BY_NEED["slow"]
         if "application/json" in operation["requestBody"]["content"]:
             yield FAULTS_BY_NEED["json"]
     yield from FAULTS.items()

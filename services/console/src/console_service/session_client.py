@@ -1,5 +1,6 @@
 """Vendors, credentials and devices are session's: the console asks it over its internal HTTP interface."""
 
+import operator
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from console_service.settings import ConsoleSettings
 from console_service.times import Moment
 from shared.protocol.signatures import SignForm
+from shared.runtime.http_client_spans import answered, call_attributes
 from shared.runtime.telemetry_names import HTTP_CLIENT_SPAN
 from shared.runtime.tracing import TRACEPARENT, child_of, current_span
 from shared.runtime.unavailable import Unavailable
@@ -38,6 +40,11 @@ class Vendor(_CamelModel):
     time_window_seconds: int | None = Field(
         description="Its terminals' clock window; null: the platform's.", examples=[900]
     )
+    synthetic: bool = Field(
+        False,
+        exclude_if=operator.not_,
+        description="There, and true, where its terminals measure the platform: what they sign in is no attendance.",
+    )
     created_at: Moment
     credentials: list[VendorCredential]
 
@@ -62,14 +69,17 @@ class NewCredential(_CamelModel):
 class SessionClient:
     """session's interface. Every method raises Unavailable where session does not answer in time."""
 
-    def __init__(self, http: aiohttp.ClientSession) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
+        self._url = url
 
     async def create_vendor(
-        self, name: str, sign_form: SignForm | None, time_window_seconds: int | None
+        self, name: str, sign_form: SignForm | None, time_window_seconds: int | None, *, synthetic: bool = False
     ) -> NewCredential:
         """A new vendor with its first credential."""
-        wish = {"name": name, "signForm": sign_form, "timeWindowSeconds": time_window_seconds}
+        wish: dict[str, object] = {"name": name, "signForm": sign_form, "timeWindowSeconds": time_window_seconds}
+        if synthetic:  # an older session refuses members that it does not know
+            wish["synthetic"] = True
         _, body = await self._ask("POST", "/internal/v1/vendors", expected=(201,), json=wish)
         return NewCredential.model_validate_json(body)
 
@@ -105,7 +115,7 @@ class SessionClient:
         json: object = None,
         params: dict[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        attributes = {"http.request.method": method, "peer.service": "session"}
+        attributes = call_attributes(method, "session", self._url)
         with child_of(current_span(), HTTP_CLIENT_SPAN.format(method=method), SpanKind.CLIENT, attributes) as span:
             headers = None if span is None else {TRACEPARENT: span.traceparent}
             try:
@@ -114,7 +124,7 @@ class SessionClient:
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise Unavailable(f"session: {type(error).__name__}") from error
             if span is not None:
-                span.set("http.response.status_code", status)
+                answered(span, status)
         if status >= 500:
             raise Unavailable(f"session: status {status}")
         if status not in expected:
@@ -130,4 +140,4 @@ async def open_session_client(settings: ConsoleSettings) -> AsyncIterator[Sessio
         headers={"Authorization": f"Bearer {settings.session_token.get_secret_value()}"},
         timeout=aiohttp.ClientTimeout(total=settings.session_timeout_ms / 1000),
     ) as http:
-        yield SessionClient(http)
+        yield SessionClient(http, settings.session_url)

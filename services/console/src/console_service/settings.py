@@ -1,11 +1,14 @@
 """Settings of the console, CONSOLE_*."""
 
 import re
+from typing import Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.runtime.settings import Settings
+
+LEAST_RECORDS_DAYS = 30
 
 
 class ConsoleSettings(Settings):
@@ -48,6 +51,21 @@ class ConsoleSettings(Settings):
     erasure_seconds: float = Field(
         10, gt=0, description="How often it is looked for persons whose deletion was not carried through"
     )
+    pictures_kept_days: int = Field(
+        180,
+        ge=0,
+        description="How long pictures, iris data and unknown members of attendances are kept, from their receipt; 0: "
+        "for ever",
+    )
+    records_kept_days: int = Field(
+        0,
+        ge=0,
+        description="How long whole attendances are kept, from their receipt; 0: for ever, because wages are computed "
+        "from them. Else at least 30, and no less than pictures",
+    )
+    retention_seconds: float = Field(
+        3600, gt=0, description="How often it is looked whether something has been kept long enough; it is once a day"
+    )
     max_firmware_bytes: int = Field(
         536_870_912,
         gt=0,
@@ -59,6 +77,16 @@ class ConsoleSettings(Settings):
         100, gt=0, description="Most connections that look on at /live at once, in this process; 503 beyond it"
     )
     max_exports: int = Field(4, gt=0, description="Most exports at once, in this process; 503 beyond it")
+
+    @model_validator(mode="after")
+    def _records_outlive_pictures(self) -> Self:
+        if self.records_kept_days:
+            # Terminals upload for weeks what they recorded offline, and what is older than this is not stored.
+            if self.records_kept_days < LEAST_RECORDS_DAYS:
+                raise ValueError(f"records_kept_days must be 0 or at least {LEAST_RECORDS_DAYS}")
+            if not 0 < self.pictures_kept_days <= self.records_kept_days:
+                raise ValueError("pictures_kept_days must not be longer than records_kept_days")
+        return self
 
     @field_validator("admin_token")
     @classmethod

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from console_service.app import Parts, create_app
+from console_service.audit import Auditor
 from console_service.campaign_runner import CampaignRunner
 from console_service.device_sites import DeviceSites
 from console_service.erasure import Eraser
@@ -14,10 +15,12 @@ from console_service.metrics import ConsoleMetrics
 from console_service.person_wishes import Identities
 from console_service.planner import Planner
 from console_service.presence import DevicePresence
+from console_service.retention import Retention
 from console_service.session_client import open_session_client
 from console_service.settings import ConsoleSettings
 from console_service.task_making import TaskMaker
 from shared.domain.links import Links
+from shared.domain.retention import Kept
 from shared.kafka.follower import open_follower
 from shared.runtime.admin import open_admin
 from shared.runtime.clock import SystemClock
@@ -38,8 +41,10 @@ from shared.stores.mongo.operators import MongoOperatorTokenStore
 from shared.stores.mongo.persons import MongoPersonStore
 from shared.stores.mongo.pictures import MongoPictureStore
 from shared.stores.mongo.presence import MongoPresenceRecordStore
+from shared.stores.mongo.retention import MongoRetentionStore
 from shared.stores.mongo.rosters import MongoRosterMarks, MongoRosterStore
 from shared.stores.mongo.sites import MongoSiteStore
+from shared.stores.mongo.synthetic_attendance import MongoSyntheticAttendanceStore
 from shared.stores.mongo.tasks import MongoTaskStore
 from shared.stores.redis.client import open_redis
 from shared.stores.redis.lock import RedisLock
@@ -81,6 +86,7 @@ def open_console(
                 sites=MongoSiteStore(database),
                 attendances=MongoAttendanceStore(database),
                 pictures=MongoPictureStore(database),
+                synthetic=MongoSyntheticAttendanceStore(database),
                 tasks=tasks,
                 pending=pending,
                 audit=MongoAuditStore(database),
@@ -133,6 +139,14 @@ def open_console(
             )
             planner_lock = RedisLock(redis, "planner", LOCK_LIFE_MS)
             sweep_lock = RedisLock(redis, "roster-sweep", LOCK_LIFE_MS)
+            retention_lock = RedisLock(redis, "retention", LOCK_LIFE_MS)
+            retention = Retention(
+                MongoRetentionStore(database),
+                Auditor(parts.audit, clock, metrics),
+                clock,
+                metrics,
+                {Kept.PICTURES: settings.pictures_kept_days, Kept.RECORDS: settings.records_kept_days},
+            )
             background = {
                 "planner": repeat_under_lock(
                     "planner", planner_lock, partial(parts.planner.work, planner_lock), settings.planner_seconds
@@ -145,6 +159,9 @@ def open_console(
                 ),
                 "erasure": repeat_under_lock(
                     "erasure", erasure_lock, partial(eraser.work, erasure_lock), settings.erasure_seconds
+                ),
+                "retention": repeat_under_lock(
+                    "retention", retention_lock, partial(retention.work, retention_lock), settings.retention_seconds
                 ),
             }
             running = [lifecycle.spawn(coroutine, name) for name, coroutine in background.items()]

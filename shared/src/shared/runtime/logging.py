@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from shared.runtime.tracing import SampledSpan, current_span
 
+OURS = ("shared", "attendance_writer", "console_service", "session_service", "task_api", "tcp_ingress")
+"""Packages that may log below INFO. A library's DEBUG lines are what it sends: records with pictures, requests."""
+
 
 class JsonFormatter(logging.Formatter):
     """One line of JSON with time, level, service, logger, message, the exception where there is one, and the trace
@@ -37,7 +40,9 @@ def configure_logging(service: str, level: str) -> None:
     """Sends every log of the process through one handler."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=max(logging.getLevelNamesMapping()[level], logging.INFO), handlers=[handler], force=True)
+    for ours in OURS:
+        logging.getLogger(ours).setLevel(level)
     # Their INFO lines carry request paths or repeat what our own metrics say.
     for noisy in ("aiohttp.access", "uvicorn.access", "pymongo"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

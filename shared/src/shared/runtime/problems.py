@@ -2,6 +2,7 @@
 Devices get the protocol's own errors instead (E5)."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TypedDict
@@ -11,12 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from shared.runtime.routes import route_of
 from shared.runtime.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+
+MAX_ERRORS = 100
+"""Those of a request that are listed: else a body of commas would be answered with many times its size."""
+_NAME = re.compile(r"[A-Za-z_-]{1,40}")
 
 
 class FieldError(TypedDict):
@@ -56,6 +62,12 @@ def unavailable_response(detail: str) -> Response:
     return problem_response(503, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def _shown(part: str | int) -> str:
+    """A part of a location. A member that nobody knows has the name that the caller gave it, which may be a secret: it
+    is shown where it can be a misspelt one of ours alone."""
+    return str(part) if isinstance(part, int) or _NAME.fullmatch(part) else "?"
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Makes every error of `app` a problem document. What nobody foresaw is shared.runtime.web_guard's."""
 
@@ -75,14 +87,15 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def on_invalid(_request: Request, error: RequestValidationError) -> Response:
         # pydantic's `input` and `ctx` would repeat what was sent, which may be secret (design rule 8)
         errors = [
-            FieldError(location=".".join(str(part) for part in fault["loc"]), message=str(fault["msg"]))
-            for fault in error.errors()
+            FieldError(location=".".join(_shown(part) for part in fault["loc"]), message=str(fault["msg"]))
+            for fault in error.errors()[:MAX_ERRORS]
         ]
         return problem_response(422, "the request is not valid: see errors", errors=errors)
 
     @app.exception_handler(Unavailable)
     async def on_unavailable(request: Request, error: Unavailable) -> Response:
-        log.warning("%s %s: %s", request.method, request.url.path, error)
+        # the route, and never the path: ids stand there, and whatever a caller takes for one
+        log.warning("%s %s: %s", request.method, route_of(request.scope), error)
         return unavailable_response(
             "what this needs is not to be had now: a server is away, or others are at work on it; please try again"
         )

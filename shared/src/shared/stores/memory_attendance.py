@@ -7,6 +7,7 @@ import msgspec
 
 from shared.domain.attendance import AttendanceEvent, parse_rfc3339
 from shared.domain.devices import SiteSpan, site_at
+from shared.domain.retention import DROPPED, Kept
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import (
     Added,
@@ -15,6 +16,7 @@ from shared.stores.interfaces import (
     StoredDetails,
     StoredPicture,
 )
+from shared.stores.retention_interfaces import Floor
 
 ERASED_MEMBERS = ("image", "image_dropped", "temperature", "coordinate", "qr_code_info", "health_info")
 
@@ -31,6 +33,9 @@ class MemoryAttendance:
         """Whose attendances are erased, and stay so."""
         self.site_histories: dict[str, tuple[SiteSpan, ...]] = {}
         """Of the devices, by sn."""
+        self.floors: dict[Kept, Floor] = {kind: Floor() for kind in Kept}
+        self.parts_dropped: set[str] = set()
+        """Of attendances that have outlived their pictures and details."""
         self.attendance_store = MemoryAttendanceStore(self)
         self.picture_store = MemoryPictureStore(self)
 
@@ -43,7 +48,8 @@ class MemoryAttendance:
         """Marks the attendance of a stored picture, where both are stored."""
         record = self.records.get(event_id)
         picture = self.pictures.get(event_id)
-        if record is not None and not record.erased and picture is not None:
+        is_linkable = record is not None and not record.erased and event_id not in self.parts_dropped
+        if record is not None and is_linkable and picture is not None:
             event = msgspec.structs.replace(record.event, image=picture.reference, image_dropped=None)
             self.records[event_id] = AttendanceRecord(event=event, has_image=True)
 
@@ -51,6 +57,21 @@ class MemoryAttendance:
         """Whether nothing may be stored beside the attendance any more."""
         record = self.records.get(event_id)
         return record is not None and record.erased
+
+    def is_past(self, received_at_ms: int) -> bool:
+        """Whether pictures and details that were received then are past retention."""
+        return received_at_ms < self.floors[Kept.PICTURES].floor_ms
+
+    def drop_parts(self, event_id: str) -> None:
+        """Deletes what is beside an attendance; it says so where it had a picture."""
+        self.pictures.pop(event_id, None)
+        self.details.pop(event_id, None)
+        record = self.records.get(event_id)
+        if record is not None:
+            self.parts_dropped.add(event_id)
+            if record.event.image is not None:
+                event = msgspec.structs.replace(record.event, image=None, image_dropped=DROPPED)
+                self.records[event_id] = msgspec.structs.replace(record, event=event, has_image=False)
 
     def fill_in(self, event_id: str) -> None:
         """Gives an attendance the site and direction that it lacks and its device's history knows."""
@@ -81,15 +102,24 @@ class MemoryAttendanceStore:
     async def add_many(self, events: Sequence[AttendanceEvent]) -> Added:
         """As the interface says."""
         self._memory.check_available()
-        new = 0
+        new = past = 0
         for event in events:
+            if event.record_time < self._memory.floors[Kept.RECORDS].floor_ms:
+                past += 1
+                if event.event_id not in self._memory.records:
+                    self._memory.pictures.pop(event.event_id, None)
+                    self._memory.details.pop(event.event_id, None)
+                continue
             if event.event_id not in self._memory.records:
                 self._memory.records[event.event_id] = AttendanceRecord(event=event, has_image=False)
                 new += 1
+                has_picture = event.event_id in self._memory.pictures
+                if not has_picture and self._memory.is_past(parse_rfc3339(event.received_at)):
+                    self._memory.drop_parts(event.event_id)
             self._memory.link(event.event_id)
             self._memory.fill_in(event.event_id)
             self._memory.erase(event.event_id)
-        return Added(new=new)
+        return Added(new=new, past_retention=past)
 
     async def fill_in_site(self, sn: str, site_history: tuple[SiteSpan, ...]) -> None:
         """As the interface says."""
@@ -158,6 +188,31 @@ def _matches(query: AttendanceQuery, event: AttendanceEvent) -> bool:
     )
 
 
+class MemorySyntheticAttendanceStore:
+    """SyntheticAttendanceStore in a dict."""
+
+    def __init__(self) -> None:
+        self.available = True
+        self.events: dict[str, AttendanceEvent] = {}
+
+    async def add_many(self, events: Sequence[AttendanceEvent]) -> Added:
+        """As the interface says."""
+        self._check_available()
+        before = len(self.events)
+        for event in events:
+            self.events.setdefault(event.event_id, event)
+        return Added(new=len(self.events) - before)
+
+    async def find(self, event_id: str) -> AttendanceEvent | None:
+        """As the interface says."""
+        self._check_available()
+        return self.events.get(event_id)
+
+    def _check_available(self) -> None:
+        if not self.available:
+            raise Unavailable("memory: made unavailable")
+
+
 class MemoryPictureStore:
     """PictureStore in a dict."""
 
@@ -167,21 +222,27 @@ class MemoryPictureStore:
     async def add_many(self, pictures: Sequence[StoredPicture]) -> Added:
         """As the interface says."""
         self._memory.check_available()
-        new = 0
+        new = past = 0
         for picture in pictures:
             if self._memory.is_erased(picture.event_id):
+                continue
+            if self._memory.is_past(picture.received_at_ms) or picture.event_id in self._memory.parts_dropped:
+                past += 1
                 continue
             new += picture.event_id not in self._memory.pictures
             self._memory.pictures.setdefault(picture.event_id, picture)
             self._memory.link(picture.event_id)
-        return Added(new=new)
+        return Added(new=new, past_retention=past)
 
     async def add_details(self, details: Sequence[StoredDetails]) -> Added:
         """As the interface says."""
         self._memory.check_available()
-        new = 0
+        new = past = 0
         for item in details:
             if self._memory.is_erased(item.event_id):
+                continue
+            if self._memory.is_past(item.received_at_ms) or item.event_id in self._memory.parts_dropped:
+                past += 1
                 continue
             stored = self._memory.details.get(item.event_id)
             if stored is None:
@@ -193,7 +254,7 @@ class MemoryPictureStore:
                     iris_info=item.iris_info if stored.iris_info is None else stored.iris_info,
                     extra=item.extra if stored.extra is None else stored.extra,
                 )
-        return Added(new=new)
+        return Added(new=new, past_retention=past)
 
     async def picture(self, event_id: str) -> StoredPicture | None:
         """As the interface says."""

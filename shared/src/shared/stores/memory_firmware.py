@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 from shared.domain.firmware import Firmware
 from shared.runtime.unavailable import Unavailable
+from shared.stores.person_interfaces import VersionTaken
 
 CHUNK_BYTES = 1024
 """Small, so that tests meet its edges."""
@@ -20,6 +21,8 @@ class MemoryFirmwareStore:
     async def add(self, version: str, data: AsyncIterator[bytes], now_ms: int) -> Firmware:
         self._reach()
         whole = b"".join([part async for part in data])
+        if any(package.version == version for package, _ in self._packages.values()):
+            raise VersionTaken
         package = Firmware(
             firmware_id=f"f{now_ms:012x}{len(self._packages):08x}",
             version=version,

@@ -63,11 +63,13 @@ class MemoryAuditStore:
         target: str | None,
         before: Mapping[str, object] | None,
         after: Mapping[str, object] | None,
+        what: Mapping[str, object] | None = None,
     ) -> None:
         if not self.finishes:
             raise Unavailable("MemoryAuditStore: made unavailable")
+        entry = self.entries[audit_id]
         self.entries[audit_id] = msgspec.structs.replace(
-            self.entries[audit_id], outcome=outcome, target=target, before=before, after=after
+            entry, outcome=outcome, target=target, before=before, after=after, what=entry.what if what is None else what
         )
 
     async def page(self, query: AuditQuery) -> Sequence[AuditEntry]:

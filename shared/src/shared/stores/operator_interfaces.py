@@ -56,8 +56,10 @@ class AuditStore(Protocol):
         target: str | None,
         before: Mapping[str, object] | None,
         after: Mapping[str, object] | None,
+        what: Mapping[str, object] | None = None,
     ) -> None:
-        """Sets how it ended, what it was done to, which a creation knows only now, and what it changed."""
+        """Sets how it ended, what it was done to, which a creation knows only now, and what it changed; and, where
+        given, something else in place of what was asked for."""
         ...
 
     async def page(self, query: AuditQuery) -> Sequence[AuditEntry]: ...

@@ -89,11 +89,15 @@ class RosterMarks(Protocol):
     async def mark_devices(self, sns: Collection[str], after_ms: int = 0) -> None: ...
 
 
+class VersionTaken(Exception):
+    """Another package of the version was whole before this one."""
+
+
 class FirmwareStore(Protocol):
     """`firmware`: packages, in GridFS; a package is there whole or not at all."""
 
     async def add(self, version: str, data: AsyncIterator[bytes], now_ms: int) -> Firmware:
-        """Streams a package in. Where `data` raises nothing stays."""
+        """Streams a package in. Where `data` raises nothing stays. Raises VersionTaken."""
         ...
 
     async def of_versions(self, versions: Collection[str]) -> dict[str, Firmware]:

@@ -19,7 +19,7 @@ from shared.domain import firmware
 from shared.domain.attendance import rfc3339
 from shared.runtime.clock import Clock
 from shared.runtime.problems import Problem
-from shared.stores.person_interfaces import FirmwareStore
+from shared.stores.person_interfaces import FirmwareStore, VersionTaken
 
 LISTED = "firmware"
 
@@ -110,7 +110,10 @@ def firmware_routes(store: FirmwareStore, auditor: Auditor, clock: Clock) -> API
                 async with auditor.change(operator.who, "firmware.upload", None, what) as change:
                     if earlier is not None:
                         raise Problem(409, "there is another package of this version")
-                    added = await store.add(version, _chunks(file), clock.now_ms())
+                    try:
+                        added = await store.add(version, _chunks(file), clock.now_ms())
+                    except VersionTaken as error:  # uploaded at the same time
+                        raise Problem(409, "another package of this version came first; look at the list") from error
                     change.target, change.after = added.firmware_id, what
         return _answer(added)
 

@@ -87,15 +87,16 @@ def face_routes(
         return Response(data, headers=headers, media_type="image/jpeg")
 
     @router.delete("", status_code=204, summary="Delete a person's face")
-    async def delete_face(operator: Operating, person_id: PersonId) -> None:
+    async def delete_face(operator: Operating, person_id: PersonId) -> Response:
         """Its terminals know the person by other means from then on, where they have any."""
+        person = await view.seen(operator, person_id)
         async with auditor.change(operator.who, "person.face.delete", person_id, {}):
-            person = await view.seen(operator, person_id)
             if person.face is None:
                 raise Problem(404, "the person has no face")
             await changes.mark(person.site_ids)
             changed = await store.set_face(person_id, None, 0, clock.now_ms())
             await faces.delete(person_id)
         await changes.plan(person.site_ids if changed is None else changed.site_ids)
+        return Response(status_code=204)
 
     return router

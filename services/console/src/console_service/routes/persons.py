@@ -132,7 +132,7 @@ def person_routes(
         responses={
             400: {"description": "The body was cut off; detail says how many lines are taken over"},
             408: {"description": "The body took too long; detail says how many lines are taken over"},
-            415: {"description": "The body is neither text/csv nor application/x-ndjson"},
+            415: {"description": "The body is neither text/csv nor application/x-ndjson, or it is compressed"},
         },
     )
     async def import_persons(operator: Operating, request: Request) -> ImportResult:
@@ -146,6 +146,8 @@ def person_routes(
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type not in (CSV, NDJSON):
             raise Problem(415, f"an import is {CSV} or {NDJSON}")
+        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise Problem(415, "an import is not compressed")
         async with auditor.change(operator.who, "person.import", None, {"contentType": content_type}) as change:
             result = await PersonImport(changes, operator).run(request.stream(), is_csv=content_type == CSV)
             counts = {"imported": result.imported, "created": result.created, "changed": result.changed}
@@ -177,12 +179,12 @@ def person_routes(
         return view.answer(operator, put.after)
 
     @router.delete("/{personId}", status_code=204, summary="Delete a person")
-    async def delete_person(operator: Operating, person_id: PersonId) -> None:
+    async def delete_person(operator: Operating, person_id: PersonId) -> Response:
         """Its terminals delete it, and everything that the platform has of it is erased: name, identity data and face
         at once, pictures, health data and QR codes of its attendances within seconds. That it passed where and when
         stays, since wages are computed from it."""
+        person = await view.seen(operator, person_id)
         async with auditor.change(operator.who, "person.delete", person_id, {}) as change:
-            person = await view.seen(operator, person_id)
             if operator.site_ids is not None and not operator.site_ids.issuperset(person.site_ids):
                 raise Problem(403, "the person is at other sites, too: take it off yours by PUT instead")
             await changes.mark(person.site_ids)
@@ -192,5 +194,6 @@ def person_routes(
             change.before = {"siteIds": list(deleted.site_ids)}
         await changes.plan(deleted.site_ids)
         await eraser.erase_at_once(person_id)
+        return Response(status_code=204)
 
     return router

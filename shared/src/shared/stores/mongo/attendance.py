@@ -21,6 +21,7 @@ from shared.stores.mongo.image_links import (
     stored_references,
     without_image,
 )
+from shared.stores.mongo.retention import delete_parts_of, floors, without_parts
 from shared.stores.mongo.site_links import fill_in_device, fill_in_events
 
 COLLECTION = ATTENDANCE
@@ -47,11 +48,16 @@ class MongoAttendanceStore:
 
     async def add_many(self, events: Sequence[AttendanceEvent]) -> Added:
         """Adds those not there yet, links pictures already stored, fills in sites assigned meanwhile and erases what is
-        of deleted persons. Raises Unavailable: do it all again."""
+        of deleted persons; none that is past retention. Raises Unavailable: do it all again."""
+        floor = await floors(self._database)
+        past = [event for event in events if event.record_time < floor.records_ms]
+        await delete_parts_of(self._database, past)
+        events = [event for event in events if event.record_time >= floor.records_ms]
         # Most pictures come before their event: looked up first, they need no second write.
         stored = await stored_references(self._database, {event.event_id for event in events})
         outcome = await add_absent(
-            self._collection, [_to_document(event, stored.get(event.event_id)) for event in events]
+            self._collection,
+            [without_parts(to_document(event, stored.get(event.event_id)), floor) for event in events],
         )
         # A picture may have come between look-up and insert; and of those present already, an earlier attempt may
         # have ended between its insert and what follows.
@@ -59,7 +65,7 @@ class MongoAttendanceStore:
         stored_events = [event for event in events if event.event_id not in outcome.refused]
         await fill_in_events(self._database, stored_events)
         await erase_events(self._database, stored_events)
-        return Added(new=len(outcome.new), refused=outcome.refused)
+        return Added(new=len(outcome.new), refused=outcome.refused, past_retention=len(past))
 
     async def _link(self, event_ids: Set[str]) -> None:
         references = await stored_references(self._database, event_ids)
@@ -78,13 +84,13 @@ class MongoAttendanceStore:
         """The attendance with this id. Raises Unavailable."""
         with mongo_faults():
             document = await self._collection.find_one({"_id": event_id})
-        return None if document is None else _from_document(document)
+        return None if document is None else from_document(document)
 
     async def page(self, query: AttendanceQuery) -> Sequence[AttendanceRecord]:
         """At most `limit` of those that the query names, after its cursor. Raises Unavailable."""
         cursor = self._collection.find(_filter(query)).sort(_order(query)).limit(query.limit)
         with mongo_faults():
-            return [_from_document(document) async for document in cursor]
+            return [from_document(document) async for document in cursor]
 
     async def pages(self, query: AttendanceQuery) -> AsyncGenerator[Sequence[AttendanceRecord]]:
         """All that the query names, `limit` at a time. Raises Unavailable."""
@@ -96,7 +102,7 @@ class MongoAttendanceStore:
                     documents = await cursor.to_list(query.limit)
                 if not documents:
                     return
-                yield [_from_document(document) for document in documents]
+                yield [from_document(document) for document in documents]
         finally:
             await cursor.close()
 
@@ -130,7 +136,8 @@ def _filter(query: AttendanceQuery) -> Document:
     return {"$and": conditions} if conditions else {}
 
 
-def _to_document(event: AttendanceEvent, stored: PictureReference | None) -> Document:
+def to_document(event: AttendanceEvent, stored: PictureReference | None) -> Document:
+    """An event as it is stored, with the picture that is stored already."""
     image = stored or event.image
     members: Document = {
         "_id": event.event_id,
@@ -157,7 +164,8 @@ def _to_document(event: AttendanceEvent, stored: PictureReference | None) -> Doc
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _from_document(document: Document) -> AttendanceRecord:
+def from_document(document: Document) -> AttendanceRecord:
+    """What was stored by `to_document`."""
     direction = document.get("direction")
     coordinate = document.get("coordinate")
     image = document.get("image")

@@ -48,13 +48,16 @@ class MongoAuditStore:
         target: str | None,
         before: Mapping[str, object] | None,
         after: Mapping[str, object] | None,
+        what: Mapping[str, object] | None = None,
     ) -> None:
-        ended = {
+        ended: Document = {
             "outcome": outcome,
             "target": target,
             "before": None if before is None else dict(before),
             "after": None if after is None else dict(after),
         }
+        if what is not None:
+            ended["what"] = dict(what)
         with mongo_faults():
             await self._entries.update_one({"_id": audit_id}, {"$set": ended})
 

@@ -16,10 +16,12 @@ import pymongo
 from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
+from pymongo.errors import DuplicateKeyError
 
 from shared.domain.firmware import Firmware
 from shared.runtime.unavailable import Unavailable
 from shared.stores.mongo.client import Database, Document, mongo_faults
+from shared.stores.person_interfaces import VersionTaken
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,12 @@ FILES = "firmware.files"
 COLLECTION = "firmware.chunks"
 _UP = pymongo.ASCENDING
 INDEXES = [pymongo.IndexModel([("files_id", _UP), ("n", _UP)], unique=True)]
+FILE_INDEXES = [
+    pymongo.IndexModel(
+        [("metadata.version", _UP)], unique=True, partialFilterExpression={"metadata.version": {"$exists": True}}
+    )
+]
+"""Marks have no version yet: of two that are uploaded at once the one that ends first is the package."""
 
 CHUNK_BYTES = 256 * 1024
 """Where a byte is found rests on it: it never changes."""
@@ -82,8 +90,11 @@ class MongoFirmwareStore:
             "uploadDate": DatetimeMS(now_ms),
             "metadata": {"version": version, "sha256": digest.hexdigest(), "createdAtMs": now_ms},
         }
-        with mongo_faults():
-            result = await self._files.replace_one({"_id": firmware_id}, document)
+        try:
+            with mongo_faults():
+                result = await self._files.replace_one({"_id": firmware_id}, document)
+        except DuplicateKeyError as error:
+            raise VersionTaken from error
         if not result.matched_count:
             raise Unavailable("MongoDB: the upload took so long that it was swept")
         return _firmware({"_id": firmware_id, **document})

@@ -20,6 +20,9 @@ PICTURES = "pictures"
 NOT_ERASED: Document = {"erased": {"$exists": False}}
 """Of both collections: what was erased with its person stays so (erasure.py)."""
 
+LINKABLE: Document = {**NOT_ERASED, "partsDropped": {"$exists": False}}
+"""Of attendances: those that have outlived their picture get none any more (retention.py)."""
+
 _REFERENCE = {"sha256": 1, "size": 1, "contentType": 1}
 
 
@@ -39,7 +42,7 @@ async def without_image(database: Database, event_ids: Ids[str]) -> list[str]:
     """Those of the ids whose attendance is stored and says that no picture is."""
     if not event_ids:
         return []
-    query = {"_id": {"$in": list(event_ids)}, "hasImage": False, **NOT_ERASED}
+    query = {"_id": {"$in": list(event_ids)}, "hasImage": False, **LINKABLE}
     with mongo_faults():
         return [found["_id"] async for found in database[ATTENDANCE].find(query, {"_id": 1})]
 
@@ -50,7 +53,7 @@ async def mark_has_image(database: Database, references: Mapping[str, PictureRef
     if references:
         updates = [
             UpdateOne(
-                {"_id": event_id, **NOT_ERASED},
+                {"_id": event_id, **LINKABLE},
                 {"$set": {"hasImage": True, "image": image_document(reference)}, "$unset": {"imageDropped": ""}},
             )
             for event_id, reference in references.items()

@@ -22,8 +22,10 @@ from shared.stores.mongo import (
     operators,
     persons,
     pictures,
+    retention,
     rosters,
     sites,
+    synthetic_attendance,
     tasks,
 )
 from shared.stores.mongo.client import Database, mongo_faults, open_mongo
@@ -39,11 +41,14 @@ INDEXES: Mapping[str, Sequence[pymongo.IndexModel]] = {
     devices.COLLECTION: devices.INDEXES,
     faces.COLLECTION: faces.INDEXES,
     firmware.COLLECTION: firmware.INDEXES,
+    firmware.FILES: firmware.FILE_INDEXES,
     operators.COLLECTION: operators.INDEXES,
     persons.COLLECTION: persons.INDEXES,
     pictures.COLLECTION: pictures.INDEXES,
+    retention.COLLECTION: retention.INDEXES,
     rosters.COLLECTION: rosters.INDEXES,
     sites.COLLECTION: sites.INDEXES,
+    synthetic_attendance.COLLECTION: synthetic_attendance.INDEXES,
     tasks.COLLECTION: tasks.INDEXES,
 }
 """By collection."""

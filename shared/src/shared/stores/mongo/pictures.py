@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
-from pymongo import IndexModel, UpdateOne
+from pymongo import ASCENDING, IndexModel, UpdateOne
 
 from shared.stores.interfaces import Added, StoredDetails, StoredPicture
 from shared.stores.mongo.absent import add_absent
@@ -20,10 +20,12 @@ from shared.stores.mongo.image_links import (
     stored_references,
     without_image,
 )
+from shared.stores.mongo.retention import delete_dropped, floors
 
 COLLECTION = PICTURES
 
-INDEXES: list[IndexModel] = []
+INDEXES = [IndexModel([("receivedAt", ASCENDING), ("_id", ASCENDING)], name="received")]
+"""For retention. What is past it comes first."""
 
 
 class MongoPictureStore:
@@ -34,12 +36,17 @@ class MongoPictureStore:
         self._collection = database[COLLECTION]
 
     async def add_many(self, pictures: Sequence[StoredPicture]) -> Added:
-        """Adds those that are absent, then marks their attendances. Raises Unavailable: do it all again."""
+        """Adds those that are absent and not past retention, then marks their attendances. Raises Unavailable: do it
+        all again."""
+        floor = await floors(self._database)
+        given, pictures = len(pictures), [one for one in pictures if one.received_at_ms >= floor.pictures_ms]
         outcome = await add_absent(self._collection, [_picture_document(picture) for picture in pictures])
         added = await self._add_to_details(pictures, outcome.present)
         # Those present already too: an earlier attempt may have ended between its write and its link.
+        dropped = await delete_dropped(self._database, outcome.new | outcome.present)
         await self._link(outcome.new | outcome.present)
-        return Added(new=len(outcome.new) + added, refused=outcome.refused)
+        past = given - len(pictures) + dropped
+        return Added(new=max(0, len(outcome.new) + added - dropped), refused=outcome.refused, past_retention=past)
 
     async def _add_to_details(self, pictures: Sequence[StoredPicture], present: frozenset[str]) -> int:
         """Adds the pictures whose document so far held details alone; returns how many."""
@@ -57,7 +64,9 @@ class MongoPictureStore:
         await mark_has_image(self._database, await stored_references(self._database, unmarked))
 
     async def add_details(self, details: Sequence[StoredDetails]) -> Added:
-        """Adds what is absent of each member. Raises Unavailable: do it all again."""
+        """Adds what is absent of each member and not past retention. Raises Unavailable: do it all again."""
+        floor = await floors(self._database)
+        given, details = len(details), [one for one in details if one.received_at_ms >= floor.pictures_ms]
         outcome = await add_absent(self._collection, [_details_document(item) for item in details])
         # A second record of an event in the batch is not new either: it too may bring a member that was absent.
         firsts = {item.event_id: item for item in reversed(details)}
@@ -71,7 +80,9 @@ class MongoPictureStore:
                 if value is not None
             ]
         )
-        return Added(new=len(outcome.new) + added, refused=outcome.refused)
+        dropped = await delete_dropped(self._database, outcome.new | outcome.present)
+        past = given - len(details) + dropped
+        return Added(new=max(0, len(outcome.new) + added - dropped), refused=outcome.refused, past_retention=past)
 
     async def _set_where_absent(self, changes: Sequence[tuple[str, str, Document]]) -> int:
         """For each (event id, member, document): sets the document's members where the one named is absent, in

@@ -21,7 +21,7 @@ $kubectl -n "$namespace" wait job --selector app.kubernetes.io/component=prepara
 
 for service in session attendance-writer console task-api tcp-ingress; do
   apply --selector "app.kubernetes.io/name=$service"
-  $kubectl -n "$namespace" rollout status "deployment/$service" --timeout=900s
+  $kubectl -n "$namespace" rollout status "deployment/$service" --timeout=3600s
 done
 # What belongs to no service: collector, monitoring, gateway.
 apply

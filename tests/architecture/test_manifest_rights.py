@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from attendance_writer.settings import WriterSettings
-from shared.domain.events import DEAD_LETTER_TOPIC, PRESENCE_TOPIC, SENSITIVE_TOPIC, SIGN_IN_TOPIC, TASK_TOPIC
+from shared.domain.events import (
+    DEAD_LETTER_TOPIC,
+    PRESENCE_TOPIC,
+    SENSITIVE_TOPIC,
+    SIGN_IN_TOPIC,
+    SYNTHETIC_TOPIC,
+    TASK_TOPIC,
+)
 from shared.kafka.topics import DEAD_LETTER_ROOM_BYTES, TOPICS
 from shared.runtime.settings import KafkaSettings
 from tests.support.manifests import SERVICES, documents
@@ -69,6 +76,7 @@ def test_the_policies_let_through_exactly_the_rows_of_the_table(direction: str) 
         "task-api": {"mongodb", "redis", "kafka"},
         "attendance-writer": {"kafka", "mongodb"},
         "console": {"mongodb", "redis", "session", "kafka"},
+        "synthetic-terminal": {"tcp-ingress", "console"},
         "topics": {"kafka"},
         "indexes": {"mongodb"},
     }
@@ -114,7 +122,8 @@ def test_strimzis_topics_are_those_that_the_command_makes() -> None:
     for name, topic in topics.items():
         assert topic["partitions"] == settings.partitions
         assert (topic["replicas"], topic["config"]["min.insync.replicas"]) == (3, 2)
-        assert topic["config"]["retention.ms"] == settings.retention_hours * 3_600_000
+        hours = 24 if name == SYNTHETIC_TOPIC else settings.retention_hours
+        assert topic["config"]["retention.ms"] == hours * 3_600_000
         room = DEAD_LETTER_ROOM_BYTES if name == DEAD_LETTER_TOPIC else 0
         assert topic["config"]["max.message.bytes"] == settings.max_message_bytes + room
 
@@ -140,6 +149,7 @@ def test_each_topic_is_written_by_those_who_own_it() -> None:
     assert rights("Write") == {
         ("tcp-ingress", SIGN_IN_TOPIC),
         ("tcp-ingress", SENSITIVE_TOPIC),
+        ("tcp-ingress", SYNTHETIC_TOPIC),
         ("tcp-ingress", PRESENCE_TOPIC),
         ("session", PRESENCE_TOPIC),
         ("task-api", TASK_TOPIC),

@@ -1,10 +1,9 @@
 """What deploy/ says agrees with the settings classes, the topics and the documents. Whether manifests are valid:
-tests/integration/test_k8s_check.py."""
+tests/integration/test_k8s_check.py. Images: test_images.py."""
 
 import importlib
 import inspect
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,8 +36,6 @@ PACKAGES = {
     "task-api": "task_api",
     "tcp-ingress": "tcp_ingress",
 }
-REQUIREMENTS = {"session": "session-service", "console": "console-service"}
-"""requirements/*.txt, where they are not named as the service."""
 LONG_TOKEN = "t" * 32
 SECRETS = {
     "MONGO_URL": "mongodb://m",
@@ -167,32 +164,3 @@ def test_the_console_has_room_for_two_uploads_of_firmware() -> None:
     ephemeral = pod["containers"][0]["resources"]["limits"]["ephemeral-storage"]
     assert int(ephemeral.removesuffix("Mi")) * 2**20 > size
     assert pod["containers"][0]["volumeMounts"] == [{"name": "temporary", "mountPath": "/tmp"}]  # noqa: S108 (in the pod)
-
-
-# Images
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_an_image_has_its_own_service_and_requirements_and_no_root(service: str) -> None:
-    text = (ROOT / "services" / service / "Dockerfile").read_text(encoding="utf-8")
-    requirements = f"requirements/{REQUIREMENTS.get(service, service)}.txt"
-    copied = re.findall(r"^COPY (?!--from)(\S+) ", text, re.MULTILINE)
-    assert copied == [requirements, "shared/src/shared", f"services/{service}/src/{PACKAGES[service]}"]
-    assert all((ROOT / path).exists() for path in copied)
-    base = re.search(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
-    assert base is not None
-    assert re.fullmatch(r"python:3\.\d+-slim-\w+", base[1])
-    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == ["${BASE} AS builder", "${BASE}"]
-    assert "--require-hashes" in text
-    user = deployment(base_objects(), service)["spec"]["template"]["spec"]["securityContext"]
-    assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in text
-    assert f'CMD ["python", "-m", "{PACKAGES[service]}"]' in text
-    exposed = re.search(r"^EXPOSE (.*)$", text, re.MULTILINE)
-    assert exposed is not None
-    ports = {str(port["containerPort"]) for port in container(base_objects(), service)["ports"]}
-    assert set(exposed[1].split()) - {"7001"} == ports
-
-
-def test_hosts_of_registries_stand_in_no_image() -> None:
-    for file in [COMPOSE, *Path(ROOT / "services").glob("*/Dockerfile")]:
-        assert "https://" not in file.read_text(encoding="utf-8").replace("https://127.0.0.1", ""), file

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tools.k8s_check.doors import console_apart, proxied, routed
 from tools.k8s_check.drain import drain_faults
 from tools.k8s_check.rendering import Object, find, label, name_of, workloads
 
 OURS = "site-access/"
 """In the name of every image that this project builds."""
 LABELS = ("name", "component", "part-of")
-GIVEN_SECRETS = ("platform", "device-tls", "site-access-cluster-ca-cert", "kafka-")
+GIVEN_SECRETS = ("platform", "device-tls", "site-access-cluster-ca-cert", "kafka-", "synthetic-terminal")
 """Secrets that come from outside: by hand, External Secrets, cert-manager, Strimzi."""
 
 
@@ -58,10 +59,10 @@ def probed(objects: list[Object]) -> Iterator[str]:
 
 
 def bounded(objects: list[Object]) -> Iterator[str]:
-    """Every container has requests and limits of CPU and memory; what it may write has a size."""
+    """Every container has requests and limits of CPU, memory and disk; what it may write has a size."""
     for each, container in _containers(objects):
         for side in ("requests", "limits"):
-            missing = {"cpu", "memory"} - set(container.get("resources", {}).get(side, {}))
+            missing = {"cpu", "memory", "ephemeral-storage"} - set(container.get("resources", {}).get(side, {}))
             if missing:
                 yield f"{name_of(each)}: no {side} of {', '.join(sorted(missing))}"
     for each, template in workloads(objects):
@@ -196,5 +197,8 @@ RULES: tuple[Rule, ...] = (
     connected,
     given,
     kafka_is_let_through,
+    routed,
+    console_apart,
+    proxied,
     drain_faults,
 )

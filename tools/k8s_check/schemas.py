@@ -12,11 +12,8 @@ import jsonschema
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from tools.k8s_check.fetched import CUSTOM_RESOURCES, Fetched
+from tools.k8s_check.fetched import CUSTOM_RESOURCES, VERSIONS, Fetched
 from tools.k8s_check.rendering import Object, name_of
-
-VERSIONS = ("1.33.0", "1.37.0")
-"""The oldest Kubernetes that the manifests are for, and the newest that there are schemas of."""
 
 STRIMZI = Path(__file__).parent / "strimzi"
 """Two of Strimzi's CRDs as JSON Schema: no package has them (README.md)."""
@@ -36,7 +33,7 @@ def faults_by_schema(entries: Sequence[tuple[str, Object]], fetched: Fetched) ->
         else:
             for version in VERSIONS:
                 faults += _builtin_faults(where, each, fetched.builtin_schemas / f"v{version}-local-strict")
-    return faults + (_custom_faults(custom, fetched.models) if custom else [])
+    return faults + (_custom_faults(custom, fetched) if custom else [])
 
 
 def _is_custom(group: str) -> bool:
@@ -78,11 +75,11 @@ def _strimzi_faults(where: str, each: Object) -> Iterator[str]:
         yield f"{where}: {name_of(each)}: {error.json_path}: {error.message}"
 
 
-def _custom_faults(entries: Sequence[tuple[str, Object]], models: Path) -> list[str]:
+def _custom_faults(entries: Sequence[tuple[str, Object]], fetched: Fetched) -> list[str]:
     ended = subprocess.run(
-        ["node", CUSTOM_RESOURCES / "validate.mjs"],
+        [fetched.node, CUSTOM_RESOURCES / "validate.mjs"],
         input=json.dumps([{"where": where, "object": each} for where, each in entries]),
-        env={**os.environ, "K8S_CHECK_MODELS": str(models)},
+        env={**os.environ, "K8S_CHECK_MODELS": str(fetched.models)},
         capture_output=True,
         text=True,
         timeout=120,

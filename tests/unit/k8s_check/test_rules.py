@@ -75,6 +75,10 @@ CASES: dict[str, tuple[Callable[[Objects], object], str]] = {
         lambda o: container(o, "tcp-ingress")["resources"]["limits"].pop("memory"),
         "Deployment tcp-ingress: no limits of memory",
     ),
+    "no limit of what is written": (
+        lambda o: container(o, "session")["resources"]["limits"].pop("ephemeral-storage"),
+        "Deployment session: no limits of ephemeral-storage",
+    ),
     "a volume without a size": (
         lambda o: pod(o, "console")["volumes"][0].update(emptyDir={}),
         "Deployment console: volume temporary has no sizeLimit",

@@ -7,6 +7,7 @@ import { join } from "node:path";
 const PACKAGES = {
   "cert-manager.io": "cert-manager",
   "external-secrets.io": "external-secrets",
+  "gateway.envoyproxy.io": "envoy-gateway",
   "gateway.networking.k8s.io": "gateway-api",
   "keda.sh": "keda",
   "monitoring.coreos.com": "prometheus-operator",

@@ -31,9 +31,13 @@ class Sealer:
         sealed = self._keys[self._current].encrypt(nonce, text.encode(), owner.encode())
         return bytes([len(key_id)]) + key_id + nonce + sealed
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether it was sealed under the current key."""
+        return _key_id(sealed) == self._current
+
     def open(self, sealed: bytes, owner: str) -> str:
         """Opens what `seal` gave. Raises UnsealError, whose text names no secret."""
-        key_id = sealed[1 : 1 + sealed[0]].decode(errors="replace") if sealed else ""
+        key_id = _key_id(sealed)
         key = self._keys.get(key_id)
         if key is None:
             raise UnsealError(f"no sealing key {key_id!r}")
@@ -43,3 +47,7 @@ class Sealer:
             return key.decrypt(nonce, body, owner.encode()).decode()
         except (InvalidTag, ValueError) as error:
             raise UnsealError("sealed value does not open for this owner") from error
+
+
+def _key_id(sealed: bytes) -> str:
+    return sealed[1 : 1 + sealed[0]].decode(errors="replace") if sealed else ""

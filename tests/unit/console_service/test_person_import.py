@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -252,6 +253,14 @@ async def test_without_a_header_nothing_is_taken_over(header: str) -> None:
 async def test_what_is_neither_csv_nor_ndjson_is_a_415_problem(kind: str) -> None:
     parts = await made()
     check_problem(await sent(parts, "personId,name\n1,张三", kind), 415)
+    assert parts.audit.entries == {}
+
+
+async def test_a_compressed_import_is_a_415_problem_and_not_unpacked() -> None:
+    parts = await made()
+    headers = {"content-type": "text/csv", "content-encoding": "gzip"}
+    body = gzip.compress("personId,name\n1,张三".encode())
+    check_problem(await parts.ask("POST", "/persons/import", body=body, headers=headers), 415)
     assert parts.audit.entries == {}
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from shared.runtime.certificates import follow_certificate
 from shared.runtime.lifecycle import Lifecycle, cancel_and_wait
 from tcp_ingress.proxied_listener import ProxiedListener
 from tcp_ingress.server import Server
@@ -32,12 +33,15 @@ async def open_listeners(lifecycle: Lifecycle, settings: IngressSettings, server
     """
     loop = asyncio.get_running_loop()
     listeners: list[Listener] = []
-    sweeping = lifecycle.spawn(server.sweep_forever(), "sweep")
+    background = [lifecycle.spawn(server.sweep_forever(), "sweep")]
     try:
         if settings.port:
             listeners.append(await _listen(lifecycle, settings, server, settings.port, {}))
         if settings.tls_port:
-            listeners.append(await _listen(lifecycle, settings, server, settings.tls_port, tls_arguments(settings)))
+            tls = tls_arguments(settings)
+            listeners.append(await _listen(lifecycle, settings, server, settings.tls_port, tls))
+            following = follow_certificate(tls["ssl"], str(settings.tls_cert_file), settings.tls_key_file)
+            background.append(lifecycle.spawn(following, "certificate"))
         yield
         deadline = loop.time() + settings.grace_seconds
         await asyncio.sleep(settings.notice_seconds)
@@ -47,7 +51,7 @@ async def open_listeners(lifecycle: Lifecycle, settings: IngressSettings, server
     finally:
         for listener in listeners:
             listener.close()
-        await cancel_and_wait(sweeping)
+        await cancel_and_wait(*background)
         for listener in listeners:
             await listener.wait_closed()
 
@@ -56,7 +60,7 @@ async def _listen(
     lifecycle: Lifecycle, settings: IngressSettings, server: Server, port: int, tls: TlsArguments
 ) -> Listener:
     listening = _bind(settings.host, port)
-    if settings.proxy_networks:
+    if settings.proxy_networks or tls:
         return ProxiedListener(
             lifecycle,
             listening,
@@ -69,7 +73,6 @@ async def _listen(
         server.new_connection,
         sock=listening,
         backlog=BACKLOG,
-        **tls,
     )
 
 

@@ -1,15 +1,18 @@
-"""Accepts connections of load balancers, takes the PROXY header off, and hands the rest over, TLS or plain.
+"""Accepts connections of load balancers, takes the PROXY header off, and hands the rest over, TLS or plain; and all TLS
+connections, whose handshakes asyncio's own server neither counts nor bounds.
 
 1. A trusted address sends a header first; without one, or not in time, its connection is closed. From any other address
    nothing is taken off: a header is then just a broken frame.
 2. The header is peeked at and then read to its last byte, so that what follows reaches the terminal's own connection,
    or its TLS handshake, untouched.
-3. Connections whose header has not come yet are bounded in time and number.
+3. Connections whose header or handshake has not come yet are bounded in time and number, handshakes by address too:
+   they are no connections of the server yet, whose bounds come after this.
 """
 
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
@@ -25,13 +28,15 @@ log = logging.getLogger(__name__)
 
 HEADER_SECONDS = 5.0
 MAX_ARRIVING = 2_000
+MAX_HANDSHAKES_PER_ADDRESS = 200
+"""Terminals behind one router that come back at once try again; nobody takes all places by saying nothing."""
 PEEK_BYTES = 1024
 ACCEPT_AGAIN_SECONDS = 1.0
 """Pause after the process has run out of descriptors."""
 
 
 class ProxiedListener:
-    """One listening socket behind load balancers."""
+    """One listening socket, behind load balancers or for TLS."""
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class ProxiedListener:
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
+        self._handshakes: Counter[str] = Counter()
         self._accepting = lifecycle.spawn(self._accept_for_ever(), "accept")
 
     def close(self) -> None:
@@ -95,10 +101,19 @@ class ProxiedListener:
         except asyncio.CancelledError:
             connected.close()
             raise
+        if self._tls and self._handshakes[address] >= MAX_HANDSHAKES_PER_ADDRESS:
+            self._metrics.refused["address"] += 1
+            connected.close()
+            return
+        self._handshakes[address] += 1
         try:
             await self._loop.connect_accepted_socket(partial(self._new_connection, address), connected, **self._tls)
         except (OSError, TimeoutError) as error:  # the peer's affair, as in asyncio's own server
             log.debug("TLS handshake with %s failed: %s", address, type(error).__name__)
+        finally:
+            self._handshakes[address] -= 1
+            if not self._handshakes[address]:
+                del self._handshakes[address]
 
     def _is_trusted(self, peer: str) -> bool:
         address = plain_address(peer)

@@ -10,7 +10,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.runtime.lifecycle import Lifecycle
+from shared.runtime.certificates import follow_certificate
+from shared.runtime.lifecycle import Lifecycle, cancel_and_wait
 
 KEEP_ALIVE_SECONDS = 60
 """Longer than clients keep an idle connection (aiohttp 15 s), so that none sends into one that is being closed."""
@@ -18,6 +19,9 @@ KEEP_ALIVE_SECONDS = 60
 HEAD_SECONDS = 10.0
 MAX_HEAD_BYTES = 64 * 1024
 """How long a request's head may take, and how large it may grow (design rule 7): uvicorn bounds neither."""
+
+MAX_CONNECTIONS = 5_000
+"""Of a process; more are closed at once (design rule 7). Each may stand for KEEP_ALIVE_SECONDS with nothing to do."""
 
 UNREAD_SECONDS = 30.0
 """How long a peer may leave what is buffered for it unread (64 KiB, and the kernel's own) before it is dropped: an
@@ -35,6 +39,8 @@ class _HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._await_head()
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
@@ -146,6 +152,9 @@ async def open_web(
     listener = _bind(host, port)
     server = _Server(config)
     serving = lifecycle.spawn(server.serve([listener]), "web")
+    following: list[asyncio.Task[None]] = []
+    if config.ssl is not None and tls_cert_file is not None:
+        following.append(lifecycle.spawn(follow_certificate(config.ssl, tls_cert_file, tls_key_file), "certificate"))
     listening = asyncio.ensure_future(server.listening.wait())
     try:
         await asyncio.wait([serving, listening], return_when=asyncio.FIRST_COMPLETED)
@@ -156,6 +165,7 @@ async def open_web(
         await asyncio.sleep(notice_seconds)
     finally:
         listening.cancel()
+        await cancel_and_wait(*following)
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)  # a failure is the lifecycle's to report
         await server.drop_what_is_left()

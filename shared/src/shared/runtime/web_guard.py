@@ -32,9 +32,14 @@ class _Exchange:
         self._send = send
         self._bytes_left = max_body_bytes
         self.answering = False
+        self.waits_for_body = False
+        self._is_body_whole = False
 
     async def receive(self) -> Message:
+        self.waits_for_body = not self._is_body_whole
         message = await self._receive()
+        self.waits_for_body = False
+        self._is_body_whole = not message.get("more_body", False)
         self._bytes_left -= len(message.get("body", b""))
         if self._bytes_left < 0:
             # FastAPI lets an HTTPException out of its reading of the body as it is
@@ -89,7 +94,9 @@ class WebGuard:
         except Exception:
             if exchange.answering:
                 raise
-            if deadline.expired():
+            if deadline.expired() and exchange.waits_for_body:
+                answer = problem_response(408, "the body took too long", {"Connection": "close"})
+            elif deadline.expired():
                 answer = unavailable_response("the answer took too long; please try again")
             else:
                 log.exception("a request failed")

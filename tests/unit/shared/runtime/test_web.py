@@ -19,6 +19,8 @@ from starlette.responses import StreamingResponse
 from shared.runtime import web
 from shared.runtime.lifecycle import Lifecycle
 from shared.runtime.web import open_web
+from tests.support.raw_http import exchange, request
+from tests.support.waiting import eventually
 
 
 def make_app(release: asyncio.Event | None = None) -> FastAPI:
@@ -140,6 +142,27 @@ async def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
         # the one after an answer, and the blank lines that may stand before one
         assert (await read_to_end(port, request, b"\r\n")).count(b"HTTP/1.1 200") == 1
         assert (await read_to_end(port, request, request, request[:9])).count(b"HTTP/1.1 200") == 2
+
+
+async def test_design_7_connections_past_the_bound_are_closed_until_others_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 2)
+    last = request("GET", "/hello")
+    async with open_web(Lifecycle(), make_app(), "127.0.0.1", 0) as port:
+        kept = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        for one in kept:
+            one.setblocking(False)
+            one.send(request("GET", "/hello", keep_alive=True))
+            assert (await asyncio.get_running_loop().sock_recv(one, 100)).startswith(b"HTTP/1.1 200")
+        assert await exchange(port, last) == []
+        for one in kept:
+            one.close()
+
+        async def is_served() -> bool:
+            return [answer.status for answer in await exchange(port, last)] == [200]
+
+        await eventually(is_served)
 
 
 async def test_a_request_at_work_may_take_longer_than_its_head(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@ import logging
 
 import pytest
 from fastapi import FastAPI, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from starlette.types import Message
 
 from shared.runtime.problems import Problem, add_problem_handlers
 from shared.runtime.unavailable import Unavailable
@@ -14,6 +15,12 @@ from tests.support.asgi import Answer, call
 class Note(BaseModel):
     text: str
     pages: int
+
+
+class StrictNote(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
 
 
 def make_app() -> FastAPI:
@@ -36,6 +43,14 @@ def make_app() -> FastAPI:
     @app.get("/away")
     async def away() -> None:
         raise Unavailable("MongoDB: AutoReconnect")
+
+    @app.get("/away/{secret}")
+    async def away_from(secret: str) -> None:
+        raise Unavailable(f"MongoDB: code {len(secret)}")
+
+    @app.post("/strict")
+    async def add_strictly(note: StrictNote) -> StrictNote:
+        return note
 
     @app.get("/gone")
     async def gone() -> None:
@@ -88,6 +103,48 @@ async def test_an_invalid_body_is_a_422_problem_that_repeats_no_value() -> None:
     assert b"hunter2" not in answer.body
 
 
+@pytest.mark.parametrize(
+    ("member", "shown"),
+    [
+        ("txet", "body.txet"),
+        ("idcard_no", "body.idcard_no"),
+        ("op_kq0Ty3oKpQ4Ck1mB3c8gW5vYJ", "body.?"),
+        ("13812341234", "body.?"),
+        ("11010519491231002X", "body.?"),
+        ("张三", "body.?"),
+        ("e" * 41, "body.?"),
+    ],
+)
+async def test_a_member_that_nobody_knows_is_named_where_it_can_be_a_misspelt_name_alone(
+    member: str, shown: str
+) -> None:
+    answer = await call(make_app(), "POST", "/strict", json_body={"text": "a", member: 1})
+    check_problem(answer, 422)
+    assert [error["location"] for error in answer.json()["errors"]] == [shown]
+
+
+async def test_design_rule_8_the_log_of_a_fault_names_the_route_and_not_what_stood_in_the_path(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        check_problem(await call(make_app(), "GET", "/away/hunter2"), 503)
+    assert "GET /away/{secret}: MongoDB: code 7" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_of_a_body_in_which_a_thousand_things_are_wrong_a_hundred_are_listed() -> None:
+    app = FastAPI()
+    add_problem_handlers(app)
+
+    @app.post("/numbers")
+    async def add(numbers: list[int]) -> None:
+        raise AssertionError("not valid")
+
+    answer = await call(app, "POST", "/numbers", json_body=["x"] * 1000)
+    check_problem(answer, 422)
+    assert len(answer.json()["errors"]) == 100
+
+
 async def test_broken_json_is_a_422_problem() -> None:
     answer = await call(make_app(), "POST", "/notes", body=b"{", headers={"content-type": "application/json"})
     check_problem(answer, 422)
@@ -109,6 +166,27 @@ async def test_a_body_of_exactly_the_limit_passes() -> None:
     assert len(body) == 64
     headers = {"content-type": "application/json", "content-length": "64"}
     assert (await call(make_app(), "POST", "/notes", body=body, headers=headers, chunks=3)).status == 200
+
+
+async def test_a_body_that_does_not_come_is_a_408_problem_and_no_fault_of_ours() -> None:
+    sent: list[Message] = []
+    parts: list[Message] = [{"type": "http.request", "body": b'{"text":', "more_body": True}]
+
+    async def receive() -> Message:
+        if parts:
+            return parts.pop()
+        await asyncio.sleep(5)
+        raise AssertionError("waited for too long")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/notes", "raw_path": b"/notes", "query_string": b""}
+    headers = [(b"content-type", b"application/json")]
+    await make_app()({**scope, "headers": headers, "scheme": "http", "server": ("h", 80)}, receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert b"the body took too long" in sent[1]["body"]
 
 
 async def test_a_late_answer_is_a_503_problem_that_says_when_to_retry() -> None:

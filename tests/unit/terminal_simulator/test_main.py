@@ -70,7 +70,7 @@ def test_every_option_reaches_the_plan() -> None:
             "--seed", "11", "--buffer", "50", "--answer-timeout-seconds", "4", "--report-json-lines",
             "--https", "https://gate.example:8443", "--failed-tasks", "0.5", "--unsupported-tasks", "0.125",
             "--failed-persons", "0.1", "--failed-faces", "0.2", "--straying-terminals", "0.3", "--lost-answers", "0.4",
-            "--page-size", "7",
+            "--page-size", "7", "--clock-off-hours", "5",
         ]
     )  # fmt: skip
     plan = plan_of(arguments, {SECRET_VARIABLE: "secret"})
@@ -86,7 +86,7 @@ def test_every_option_reaches_the_plan() -> None:
     assert (plan.https.host, plan.https.port, plan.https.path) == ("gate.example", 8443, "/api/device")
     assert (habits.failed_share, habits.unsupported_share) == (0.5, 0.125)
     assert (habits.failed_persons_share, habits.failed_faces_share, habits.page_size) == (0.1, 0.2, 7)
-    assert (habits.straying_share, habits.lost_share) == (0.3, 0.4)
+    assert (habits.straying_share, habits.lost_share, habits.clock_off_hours) == (0.3, 0.4, 5.0)
     assert "secret" not in repr(plan)
 
 

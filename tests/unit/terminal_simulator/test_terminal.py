@@ -2,6 +2,7 @@
 
 import base64
 import calendar
+import datetime
 import hashlib
 import json
 import time
@@ -31,10 +32,10 @@ ACCOUNT = Account("e752cf16af1c462a9859d565ebaac6c7", "a9f88d5b5f4e4c94962ee3fea
 class Bench:
     """A terminal on a bench: its clock and its platform are the test's hands."""
 
-    def __init__(self, habits: Habits, ledger: Ledger | None = None) -> None:
+    def __init__(self, habits: Habits, ledger: Ledger | None = None, seed: int = 5) -> None:
         self.now = NOW
         self.tally = Tally()
-        self.terminal = Terminal("1388186", ACCOUNT, habits, self.tally, ledger or Ledger(None), Random(5), NOW)
+        self.terminal = Terminal("1388186", ACCOUNT, habits, self.tally, ledger or Ledger(None), Random(seed), NOW)
 
     def connect(self) -> None:
         self.terminal.connection_made(self.now)
@@ -352,6 +353,34 @@ def test_the_ledger_names_what_was_taken_and_what_was_left(tmp_path: Path, ledge
     ] == [("1388186", entry["personId"], entry["recordTime"], entry["type"], "img" in entry) for entry in sent[:2]]
     assert len(lines) - len(taken) == bench.tally.buffered
     assert {line["outcome"] for line in lines[2:]} == {"unanswered"}
+    shown = {entry["recordTime"]: entry.get("img") for entry in sent}
+    for line in lines:
+        image = shown.get(line["recordTime"])
+        assert (
+            line.get("pictureSha256")
+            == (hashlib.sha256(base64.b64decode(image)).hexdigest() if isinstance(image, str) else None)
+            or not line["wasSent"]
+        )
+    assert sum(line["wasSent"] is True for line in lines) == len(sent)
+    assert len(lines) > len(sent)  # some were made and never sent
+
+
+def test_e3_a_clock_that_is_off_by_hours_stamps_requests_so_until_it_is_told_the_time() -> None:
+    stamps = set()
+    for seed in range(5):
+        bench = Bench(Habits(sign_ins_per_minute=0, clock_off_hours=5), seed=seed)
+        bench.connect()
+        (auth,) = bench.sent()
+        assert isinstance(auth, messages_pb2.AuthRequest)
+        stamped = datetime.datetime.strptime(auth.field_6, "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
+        right = datetime.datetime(2021, 3, 28, 3, 16, 8, tzinfo=datetime.UTC)  # as M1 has it
+        assert abs(stamped - right) <= datetime.timedelta(hours=5)
+        stamps.add(stamped)
+        bench.refuse(auth, "400_05", "timestamp 验证错误: server time 20210328031608")
+        (again,) = bench.sent_after(2)
+        assert isinstance(again, messages_pb2.AuthRequest)
+        assert again.field_6.startswith("202103280316")
+    assert len(stamps) == 5
 
 
 def test_c1_a_pushed_command_between_answers_takes_no_answers_place() -> None:

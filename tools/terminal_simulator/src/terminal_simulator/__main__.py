@@ -82,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
         "--answer-timeout-seconds", type=_positive, default=15.0, metavar="S", help="then reconnect (default 15)"
     )
     wrong = options.add_argument_group("what goes wrong")
+    wrong.add_argument(
+        "--clock-off-hours",
+        type=_not_negative,
+        default=0.0,
+        metavar="H",
+        help="clocks are off by up to H hours at the start (default 0)",
+    )
     for option, default, what in FAULTS:
         wrong.add_argument(
             option, type=_share, default=default, metavar="SHARE", help=f"share of {what} (default {default})"
@@ -155,6 +162,7 @@ def plan_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Pl
             style=arguments.param_style,
             form=arguments.sign_form,
             buffer_size=arguments.buffer,
+            clock_off_hours=arguments.clock_off_hours,
             answer_seconds=arguments.answer_timeout_seconds,
             failed_share=arguments.failed_tasks,
             unsupported_share=arguments.unsupported_tasks,

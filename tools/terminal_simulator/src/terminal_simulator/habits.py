@@ -51,5 +51,7 @@ class Habits:
     """Share of answers over HTTPS that get lost on their way."""
     page_size: int = 50
     """Workers on a page, of those that it loads and those that it reports."""
+    clock_off_hours: float = 0.0
+    """Clocks are off by up to so much, either way, until the platform tells them the time."""
     answer_seconds: float = 15.0
     """A request unanswered for so long ends the connection."""

@@ -1,5 +1,6 @@
 """The ledger: one JSON line a sign-in with what became of it, to be compared with what the platform stored."""
 
+import hashlib
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +30,8 @@ class Ledger:
         person_id: str,
         record_time: int,
         sign_in_type: int,
-        with_picture: bool,
+        picture: bytes | None,
+        was_sent: bool,
         outcome: Outcome,
         errorcode: str = "",
     ) -> None:
@@ -41,9 +43,12 @@ class Ledger:
             "personId": person_id,
             "recordTime": record_time,
             "type": sign_in_type,
-            "withPicture": with_picture,
+            "withPicture": picture is not None,
             "outcome": outcome,
+            "wasSent": was_sent,
         }
+        if picture is not None:
+            line["pictureSha256"] = hashlib.sha256(picture).hexdigest()
         if errorcode:
             line["errorcode"] = errorcode
         self._file.write(json.dumps(line) + "\n")

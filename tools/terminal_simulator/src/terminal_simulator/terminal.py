@@ -88,7 +88,8 @@ class Terminal:
         self._random = random
         self._token = ""
         self._auth_failures = 0
-        self._clock_offset = 0.0
+        off = habits.clock_off_hours * 3600
+        self._clock_offset = random.uniform(-off, off) if off else 0.0
         self._frames = FrameReader()
         self._unanswered: deque[Request] = deque()
         self._waiting: list[SignIn] = []
@@ -247,10 +248,15 @@ class Terminal:
             person_id=sign_in.person_id,
             record_time=sign_in.record_time,
             sign_in_type=sign_in.type,
-            with_picture=sign_in.picture_number is not None,
+            picture=self._picture(sign_in),
+            was_sent=sign_in.was_sent,
             outcome=outcome,
             errorcode=errorcode,
         )
+
+    def _picture(self, sign_in: SignIn) -> bytes | None:
+        number = sign_in.picture_number
+        return None if number is None else picture(number, self._habits.picture_bytes)
 
     # requests
 
@@ -298,8 +304,8 @@ class Terminal:
             "personId": sign_in.person_id,
             "type": sign_in.type if loose else str(sign_in.type),
         }
-        if sign_in.picture_number is not None:
-            image = picture(sign_in.picture_number, self._habits.picture_bytes)
+        image = self._picture(sign_in)
+        if image is not None:
             members["img"] = base64.b64encode(image).decode()
         members["recordTime"] = str(sign_in.record_time) if loose else sign_in.record_time
         members["temperature"] = sign_in.temperature

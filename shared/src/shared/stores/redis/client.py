@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanKind
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import ConnectionPool
 from redis.commands.core import AsyncScript
 
 from shared.runtime.settings import RedisSettings
@@ -64,6 +65,8 @@ def lock_key(name: str) -> str:
     return f"lock:{name}"
 
 
+CLOSED_TRANSPORT = "the handler is closed"
+
 _script_names: dict[str, str] = {}
 """By digest, which is what a call names."""
 
@@ -83,7 +86,7 @@ class _TracedRedis(Redis):
         if span is None:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # as redis-py has it
         command = str(args[0])
-        attributes = _attributes(command)
+        attributes = _attributes(self.connection_pool, command)
         if command == "EVALSHA" and (name := _script_names.get(args[1])) is not None:
             attributes["db.stored_procedure.name"] = name
         with span.child(REDIS_SPAN.format(command=command), SpanKind.CLIENT, attributes):
@@ -101,13 +104,23 @@ class _TracedPipeline(Pipeline):
         span = current_span()
         if span is None or not self.command_stack:
             return await super().execute(raise_on_error)
-        attributes = {**_attributes("PIPELINE"), "db.operation.batch.size": len(self.command_stack)}
+        attributes = {
+            **_attributes(self.connection_pool, "PIPELINE"),
+            "db.operation.batch.size": len(self.command_stack),
+        }
         with span.child(REDIS_SPAN.format(command="PIPELINE"), SpanKind.CLIENT, attributes):
             return await super().execute(raise_on_error)
 
 
-def _attributes(operation: str) -> dict[str, str | int]:
-    return {"db.system.name": "redis", "db.operation.name": operation}
+def _attributes(pool: ConnectionPool, operation: str) -> dict[str, str | int]:
+    reached: dict[str, Any] = pool.connection_kwargs
+    return {
+        "db.system.name": "redis",
+        "db.operation.name": operation,
+        "db.namespace": str(reached.get("db") or 0),
+        "server.address": str(reached.get("host", "")),
+        "server.port": int(reached.get("port", 0)),
+    }
 
 
 @asynccontextmanager
@@ -134,3 +147,8 @@ def redis_faults() -> Iterator[None]:
         yield
     except (exceptions.RedisError, TimeoutError, OSError) as error:
         raise Unavailable(f"Redis: {type(error).__name__}") from error
+    except RuntimeError as error:
+        # uvloop refuses so to write to a connection that was reset since the loop last looked.
+        if CLOSED_TRANSPORT not in str(error):
+            raise
+        raise Unavailable("Redis: connection reset") from error

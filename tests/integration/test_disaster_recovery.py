@@ -194,7 +194,8 @@ async def test_dead_letters_are_listed_and_stored_where_the_writer_of_today_woul
     bad = msgspec.structs.replace(bad, value=b'{"personId":"secret-person"')
     await fresh_group(kafka_settings)
     letters = [letter(picture_record(event), "refused-by-the-database"), letter(event_record(event), "value-wrong")]
-    await produce(kafka_settings, [*letters, letter(bad, "value-wrong")])
+    stray = msgspec.structs.replace(bad, topic=DEAD_LETTER_TOPIC)
+    await produce(kafka_settings, [stray, *letters, letter(bad, "value-wrong")])
     database_settings = lost(mongo_settings, "letters")
 
     listing = ["python", "-m", "attendance_writer.dead_letter_replay"]
@@ -203,6 +204,7 @@ async def test_dead_letters_are_listed_and_stored_where_the_writer_of_today_woul
     assert code == 0, said
     assert "attendance.sensitive.v1/0 offset 7: refused-by-the-database: can be stored" in said
     assert "attendance.sign-in.v1/0 offset 7: value-wrong: is rejected still: " in said
+    assert " records passed over: they do not say where they stood" in said
     assert "secret-person" not in said
     async with opened_database(database_settings) as database:
         await make_indexes(database)

@@ -15,6 +15,7 @@ from terminal_simulator.wire import encode_frame, encode_varint
 from tests.support.builders import make_heartbeat, make_sign_in
 from tests.support.ingress import HOST, Ingress, Parts, running_ingress
 from tests.support.terminal import Terminal, connect
+from tests.support.waiting import eventually
 
 MIB = 1024 * 1024
 
@@ -39,8 +40,8 @@ async def neighbour(ingress: Ingress, parts: Parts) -> AsyncIterator[Callable[[]
         try:
             yield lambda: answered
             before = answered
-            await asyncio.sleep(0.2)
-            assert answered > before
+            await eventually(lambda: answered > before or task.done(), 5)
+            assert not task.done()
         finally:
             task.cancel()
             try:

@@ -40,14 +40,17 @@ class _RefusedAgain:
 
 
 def original(letter: ConsumedRecord) -> ConsumedRecord:
-    """The record that was rejected, as it stood in its topic. Raises ValueError where the letter does not say where."""
+    """The record that was rejected, as it stood in its topic."""
     headers = dict(letter.headers)
-    try:
-        topic, partition, offset = (headers[name].decode() for name in ("dl_topic", "dl_partition", "dl_offset"))
-    except KeyError as error:
-        raise ValueError(f"a dead letter without {error.args[0]}") from error
+    topic, partition, offset = (headers[name].decode() for name in ("dl_topic", "dl_partition", "dl_offset"))
     own = tuple((name, value) for name, value in letter.headers if not name.startswith("dl_"))
     return ConsumedRecord(topic, int(partition), int(offset), letter.key, letter.value, own, letter.timestamp_ms)
+
+
+def is_dead_letter(record: ConsumedRecord) -> bool:
+    """Whether a writer put it there: it says where it stood."""
+    names = {name for name, _ in record.headers}
+    return {"dl_topic", "dl_partition", "dl_offset"} <= names
 
 
 def lines(letters: Sequence[ConsumedRecord]) -> Iterator[str]:
@@ -89,9 +92,18 @@ async def store(letters: Sequence[ConsumedRecord], writer: WriterSettings, mongo
 
 
 async def _run(*, stores: bool) -> None:
-    letters = [letter async for letter in read_topic(KafkaSettings(), SERVICE, DEAD_LETTER_TOPIC)]
+    letters, others = [], 0
+    async for letter in read_topic(KafkaSettings(), SERVICE, DEAD_LETTER_TOPIC):
+        if is_dead_letter(letter):
+            letters.append(letter)
+        else:
+            others += 1
     sys.stdout.writelines(lines(letters))
     sys.stdout.write(f"{len(letters)} dead letters\n")
+    if others:
+        sys.stdout.write(
+            f"{others} records passed over: they do not say where they stood, so no writer put them there\n"
+        )
     if stores:
         tried, refused = await store(letters, WriterSettings(), MongoSettings())
         sys.stdout.write(f"{tried - refused} stored, or stored already; {len(letters) - tried + refused} rejected\n")

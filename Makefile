@@ -36,9 +36,10 @@ SECONDS ?= 60
 fuzz: $(STAMP) ## coverage-guided fuzzing of all that reads foreign bytes: make fuzz SECONDS=600 TARGETS=frames
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
-# Most tests wait for servers, so three files at a time are run, each worker with parts of its own; then, with nothing
-# beside them, those that measure times or move much data. With ARGS all that they choose is run in one process.
-WORKERS ?= 3
+# Most tests wait for servers, so two files at a time are run, each worker with parts of its own; then, with nothing
+# beside them, those that take whole cores, measure times or move much data. More workers than cores are a false economy:
+# with three on two cores the development stand-in of MongoDB came to hang in three runs of four. With ARGS all that they choose is run in one process.
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 test: $(STAMP) ## every test a change must pass; starts the real parts that it needs
 	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone" && $(PYTEST) -m alone)

@@ -10,6 +10,8 @@ from tests.fuzz.atheris_files import NoAtheris, atheris_folder
 from tests.fuzz.campaign import fuzz, reason
 from tests.fuzz.targets import CORPUS, ROOT, TARGETS
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 5
 
 

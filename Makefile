@@ -36,13 +36,14 @@ SECONDS ?= 60
 fuzz: $(STAMP) ## coverage-guided fuzzing of all that reads foreign bytes: make fuzz SECONDS=600 TARGETS=frames
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
-# Most tests wait for servers, so two files at a time are run, each worker with parts of its own; then, with nothing
-# beside them, those that take whole cores, measure times or move much data. More workers than cores are a false economy:
-# with three on two cores the development stand-in of MongoDB came to hang in three runs of four. With ARGS all that they choose is run in one process.
+# Those of one module or one store by WORKERS at a time, each worker with parts of its own. Those of whole processes one
+# after another: they measure times, hang servers and take whole cores, and on two cores one beside another failed in
+# three runs of four. With ARGS all that they choose is run in one process.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
+SMALL_TESTS := tests/unit tests/vectors tests/architecture tests/contract
 test: $(STAMP) ## every test a change must pass; starts the real parts that it needs
-	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone" && $(PYTEST) -m alone)
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(WORKERS) --dist loadfile $(SMALL_TESTS) && $(PYTEST) $(addprefix --ignore=,$(SMALL_TESTS)))
 
 chaos-smoke: $(STAMP) ## a handful of faults, and the builds that are broken on purpose (up to ten minutes)
 	$(BIN)/python -m pytest tests/chaos/check_smoke.py $(ARGS)

@@ -12,13 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.fixtures.stack import RunningStack
 from tests.support.builders import Vendor
 from tests.support.operators import Operators, event_id
-
-pytestmark = pytest.mark.alone
 
 TERMINALS = 20
 SECONDS = 25

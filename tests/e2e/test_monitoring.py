@@ -24,7 +24,7 @@ from tests.support.monitoring import alerts, filled_in, panels, recorded, rule_f
 from tests.support.operators import Operators, open_operators
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(300)
 
 DIVISOR, TIMES_DIVISOR = 60, 30
 INTERVAL = "1s"

@@ -26,7 +26,7 @@ from tests.support.topics import read_topic
 TOLD = ("attendance.sign-in.v1", "device.presence.v1", "device.task.v1")
 """The topics that others than the writer read."""
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass

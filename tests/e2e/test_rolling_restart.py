@@ -3,15 +3,11 @@ missing on a connection that was closed in its turn (design rule 13)."""
 
 from pathlib import Path
 
-import pytest
-
 from tests.fixtures.stack import RunningStack
 from tests.support.builders import Vendor
 from tests.support.operators import Operators, event_id
 from tests.support.rolling_restart import SERVICES, restart_in_turn, working_fleet
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.alone
 
 TERMINALS = 30
 BACK_SECONDS = 8.0

@@ -19,7 +19,7 @@ from tests.support.telemetry_matrix import Metric, matches, read_matrix, resourc
 from tests.support.telemetry_run import drive
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(300)
 
 MATRIX = read_matrix()
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}

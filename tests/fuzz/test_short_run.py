@@ -10,8 +10,6 @@ from tests.fuzz.atheris_files import NoAtheris, atheris_folder
 from tests.fuzz.campaign import fuzz, reason
 from tests.fuzz.targets import CORPUS, ROOT, TARGETS
 
-pytestmark = pytest.mark.alone
-
 SECONDS = 5
 
 

@@ -39,8 +39,6 @@ from shared.stores.mongo.pictures import MongoPictureStore
 from stack.ports import free_port
 from tests.support.attendance import JPEG, RECEIVED_MS, make_event, with_picture
 
-pytestmark = pytest.mark.alone
-
 ADMIN_TOKEN = "admin-" * 6
 SESSION_TOKEN = "inner-" * 6
 NO_KAFKA = KafkaSettings(bootstrap="127.0.0.1:1")  # only /live and the presence sweep ask for it

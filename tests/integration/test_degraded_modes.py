@@ -36,8 +36,6 @@ from tests.support.operators import event_id
 from tests.support.terminal import Terminal, connect
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 DATABASE = "degraded_modes"
 DEADLINE_SECONDS = 5.0  # TCP_INGRESS_REQUEST_DEADLINE_SECONDS
 LATE_SECONDS = 0.7

@@ -21,8 +21,6 @@ from tests.support.session_values import NOW_MS
 from tests.support.task_api_platform import SEALING_KEYS, Client, Platform, open_platform
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 FACE = b"\xff\xd8\xff\xe0 a face \xff\xd9"
 DATA = bytes(range(256)) * 4096 + b"the end"
 

@@ -28,8 +28,6 @@ from stack.ports import free_port
 from tests.support.attendance import event_record, make_event
 from tests.support.writers import TestWriter, fresh_group, opened_database, produce, running
 
-pytestmark = pytest.mark.alone
-
 ADMIN_TOKEN = "admin-" * 6
 SEALING = SealingSettings(keys=SecretStr(f"k1:{base64.b64encode(bytes(32)).decode()}"))
 RECORD_TIME = 1_795_503_600_000

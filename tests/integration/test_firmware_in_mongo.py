@@ -17,8 +17,6 @@ from shared.stores.mongo.indexes import make_indexes
 from stack.mongo_part import MongoPart
 from tests.support.session_values import NOW_MS
 
-pytestmark = pytest.mark.alone
-
 CHUNK_BYTES = 256 * 1024
 DATA = bytes(range(256)) * 4096 + b"the end"
 

@@ -15,8 +15,6 @@ from stack.kafka_part import KafkaPart
 from tcp_ingress.group_commit import CommitBounds, GroupCommit, TopicCommit
 from tests.support.topics import make_topic, read_topic, topic_name
 
-pytestmark = pytest.mark.alone
-
 BOUNDS = CommitBounds(
     gather_seconds=0.003,
     batch_records=500,

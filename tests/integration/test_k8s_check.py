@@ -16,7 +16,7 @@ from tools.k8s_check.fetched import Fetched, fetch
 from tools.k8s_check.rendering import DEPLOY, BuildError, build, kustomizations
 from tools.k8s_check.schemas import faults_by_schema
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,6 @@ from tests.support.attendance import JPEG, RECEIVED_MS, make_event
 from tests.support.waiting import eventually
 from tests.unit.console_service.test_person_faces import encoded, plain, shown
 
-pytestmark = pytest.mark.alone
-
 ADMIN_TOKEN = "admin-" * 6
 IDCARD = "11010519491231002X"
 IMPORT_SECONDS = 60

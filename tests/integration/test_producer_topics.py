@@ -6,6 +6,7 @@ from shared.domain.events import Record
 from shared.kafka.producer import open_producer
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.unavailable import Unavailable
+from tests.support.builders import now_ms
 from tests.support.topics import make_topic, read_topic, topic_name
 from tests.support.waiting import eventually
 
@@ -17,7 +18,7 @@ async def test_a_missing_further_topic_keeps_no_record_from_the_topics_that_are_
     await make_topic(kafka_settings, own, 1)
     async with open_producer(kafka_settings, "test", 20, [own], also=[further]) as producer:
         async with asyncio.timeout(60):
-            await producer.send(own, 0, [Record(own, b"k", b"first", (), 0)])
+            await producer.send(own, 0, [Record(own, b"k", b"first", (), now_ms())])
 
         def is_known() -> bool:
             try:
@@ -28,7 +29,7 @@ async def test_a_missing_further_topic_keeps_no_record_from_the_topics_that_are_
         assert not is_known()
         await make_topic(kafka_settings, further, 1)
         await eventually(is_known, seconds=60)
-        await producer.send(further, 0, [Record(further, b"k", b"second", (), 0)])
+        await producer.send(further, 0, [Record(further, b"k", b"second", (), now_ms())])
     for topic, value in ((own, b"first"), (further, b"second")):
         assert [record.value for record in await read_topic(kafka_settings, topic)] == [value]
 
@@ -39,5 +40,5 @@ async def test_a_further_topic_that_is_there_is_known_with_the_first_send(kafka_
         await make_topic(kafka_settings, topic, 1)
     async with open_producer(kafka_settings, "test", 20, [own], also=[further]) as producer:
         async with asyncio.timeout(60):
-            await producer.send(own, 0, [Record(own, b"k", b"first", (), 0)])
+            await producer.send(own, 0, [Record(own, b"k", b"first", (), now_ms())])
         assert producer.partition_for(further, b"k") == 0

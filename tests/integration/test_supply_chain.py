@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[2]
 LOCKED = sorted((ROOT / "requirements").glob("*.txt"))
 ADVISORY = {

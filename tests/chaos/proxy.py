@@ -18,6 +18,8 @@ SLOW_LOST_SHARE = 0.03
 SLOW_LOST_SECONDS = 0.6
 """TCP hides a lost packet behind a pause: that of its retransmission."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+LOST = (OSError, RuntimeError)
+"""What writing to a connection raises that is gone; the second is uvloop's word for it."""
 
 
 class Mode(StrEnum):
@@ -99,7 +101,7 @@ class Link:
         self._writers.add(writer)
         try:
             await self._lead_on(reader, writer)
-        except (OSError, asyncio.CancelledError):
+        except (*LOST, asyncio.CancelledError):
             # Cancelled only by `close`; asyncio's streams would print it.
             _reset(writer)
         finally:
@@ -115,7 +117,7 @@ class Link:
             await asyncio.gather(self._carry(reader, onward), self._carry(onward_reader, writer))
             writer.close()
             onward.close()
-        except OSError:
+        except LOST:
             _reset(onward)
             raise
         finally:
@@ -151,6 +153,6 @@ class Link:
 def _reset(writer: asyncio.StreamWriter) -> None:
     connection = writer.get_extra_info("socket")
     if connection is not None:
-        with contextlib.suppress(OSError):  # closed already
+        with contextlib.suppress(OSError, ValueError):  # closed already, which uvloop calls a ValueError
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     writer.transport.abort()

@@ -5,13 +5,12 @@
 3. Online may come again with a higher epoch, when another connection takes the device over: still online.
 """
 
-import uuid
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
-from shared.domain.attendance import EVENT_NAMESPACE, parse_rfc3339, rfc3339
+from shared.domain.attendance import name_based_id, parse_rfc3339, rfc3339
 from shared.domain.events import (
     PRESENCE_TOPIC,
     ConsumedRecord,
@@ -87,7 +86,7 @@ def presence_event_id(event: PresenceEvent) -> str:
     parts = [event.sn, str(event.epoch), event.state]
     if event.state is PresenceState.CHANGED:
         parts.append(event.at)
-    return str(uuid.uuid5(EVENT_NAMESPACE, "\x1f".join(parts)))
+    return name_based_id("\x1f".join(parts))
 
 
 def presence_record(event: PresenceEvent) -> Record:

@@ -36,8 +36,8 @@ class DeviceConnection:
     def __init__(self, max_frame_bytes: int, max_unanswered: int) -> None:
         self.max_unanswered = max_unanswered
         self._decoder = FrameDecoder(max_frame_bytes)
-        self._waiting: deque[bytes] = deque()
-        """Frames beyond the bound (rule 4)."""
+        self._waiting: deque[bytes] | None = None
+        """Frames beyond the bound (rule 4); made when first needed, since an empty one takes 760 bytes."""
         self._held: dict[int, bytes] = {}
         """Answers that an earlier one keeps from leaving (rule 2)."""
         self._held_bytes = 0
@@ -81,14 +81,14 @@ class DeviceConnection:
         """Takes what was read, or b"" after answers made room; gives what is now to be answered."""
         if self._faulted:
             return []
-        if data and not self._ended:
-            for frame in self._decoder.feed(data):
-                self._waiting.append(frame)
-                self._held_bytes += len(frame)
+        frames = self._decoder.feed(data) if data and not self._ended else []
+        room = self.max_unanswered - self.unanswered
+        if self._waiting or len(frames) > room:
+            frames = self._queued(frames, room)
         received: list[Received] = []
-        while self._waiting and self.unanswered < self.max_unanswered:
-            frame = self._waiting.popleft()
-            self._held_bytes -= len(frame)
+        frames.reverse()
+        while frames:
+            frame = frames.pop()  # let go of before the next is decoded: of pictures, each is another 40 KB to fetch
             try:
                 request = decode_request(frame)
             except ProtocolError as fault:
@@ -98,6 +98,15 @@ class DeviceConnection:
         if self._decoder.fault is not None and not self._waiting:
             received.append(self._last(ProtocolError(ErrorCode.PARAM, self._decoder.fault)))
         return received
+
+    def _queued(self, frames: list[bytes], room: int) -> list[bytes]:
+        """Those that come next; what there is no room for waits (rule 4)."""
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.extend(frames)
+        taken = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        self._held_bytes += sum(map(len, frames)) - sum(map(len, taken))
+        return taken
 
     def end(self) -> None:
         """No more bytes: the peer half-closed (F4), or the server is leaving and answers only what was read."""
@@ -138,7 +147,8 @@ class DeviceConnection:
 
     def _last(self, fault: ProtocolError) -> Received:
         self._faulted = True
-        self._held_bytes -= sum(map(len, self._waiting))
-        self._waiting.clear()
+        if self._waiting:
+            self._held_bytes -= sum(map(len, self._waiting))
+            self._waiting.clear()
         self._decoder.drop_half_frame()
         return Received(self._take_number(), None, fault)

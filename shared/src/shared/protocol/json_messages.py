@@ -63,13 +63,12 @@ def parse_json_request(body: bytes) -> TaskRequest:
 
 
 def _param_text(fields: Param) -> str | None:
-    member = fields.get("param")
-    if member is None:
+    written = fields.written("param")
+    if written is None or written == "null":
         return None
-    if fields.text[member.value_start] in "\"'":
-        return string_value(fields.text, member.value_start, member.end) or None
-    text = fields.text[member.value_start : member.end]
-    return None if text == "null" else text
+    if written[0] in "\"'":
+        return string_value(written, 0, len(written)) or None
+    return written
 
 
 def task_request_sign_form(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from shared.protocol.errors import ErrorCode, ProtocolError
+from shared.protocol.strict_json import strict_compact
 
 # 1. JSON5 holds all of strict JSON, so there is one grammar and one pass (J1). Beyond JSON5, a raw line break or
 #    control character inside a string is taken as it stands: MIME-wrapped pictures have them (J6).
@@ -24,6 +25,9 @@ from shared.protocol.errors import ErrorCode, ProtocolError
 #    (0.5 ms for 4 MiB), or one hostile param of a known terminal would hold up all others for seconds (rule 7).
 # 6. Escapes are told apart by str.replace: once every pair of backslashes is gone, a backslash that is left begins an
 #    escape. A Python step for each escape would be a second for 4 MiB of them.
+# 7. An object of a few plain members is read first by a way of its own (6 µs with a picture of 30 KB, where the general
+#    one takes 16): so few need not be counted, and gaps without comments are cheaper. It knows no text that the general
+#    way does not read alike.
 
 MAX_OPEN_BRACKETS = 64
 MAX_MARKS = 20_000
@@ -33,6 +37,8 @@ MAX_COMMENTS = 100_000
 MAX_ODD_ESCAPES = 20_000
 """Escapes of a string that JSON5 allows and gives no meaning, as `\\q`."""
 _FEW_MARKS = 50
+_FEW_MEMBERS = 64
+"""Each of at most twenty values with their names: far below MAX_MARKS."""
 _LINE_BREAKS = "\n\r\u2028\u2029"
 
 _SPACES = r" \t\n\r\v\f\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -47,9 +53,17 @@ _NUMBER = (
 )
 _LITERAL = rf"(?:{_NUMBER}|true|false|null)(?![\w$.\\])"
 _SCALAR = rf"(?:{_SHORT_STRING}|{_LITERAL})"
-_FLAT_OBJECT = rf"\{{(?:{_GAP}{_SHORT_KEY}{_GAP}:{_GAP}{_SCALAR}{_GAP}(?:,|(?=\}}))){{0,20}}{_GAP}\}}"
-_FLAT_ARRAY = rf"\[(?:{_GAP}{_SCALAR}{_GAP}(?:,|(?=\]))){{0,20}}{_GAP}\]"
-_SIMPLE = rf"(?:{_SCALAR}|{_FLAT_OBJECT}|{_FLAT_ARRAY})"
+
+
+def _simple_value(gap: str) -> str:
+    flat_object = rf"\{{(?:{gap}{_SHORT_KEY}{gap}:{gap}{_SCALAR}{gap}(?:,|(?=\}}))){{0,20}}{gap}\}}"
+    flat_array = rf"\[(?:{gap}{_SCALAR}{gap}(?:,|(?=\]))){{0,20}}{gap}\]"
+    return rf"(?:{_SCALAR}|{flat_object}|{flat_array})"
+
+
+_SIMPLE = _simple_value(_GAP)
+_BLANKS = r"[ \t\n\r]*+"
+_MARK = rf"(,?{_BLANKS}\}}|,)"
 
 # What stands in compact text as it stands in any text.
 _STRICT_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
@@ -63,6 +77,10 @@ _bare_name: _Match = re.compile(rf"""[^{_SPACES}:,"'{{}}\[\]/]++""").match
 _simple_member: _Match = re.compile(rf"{_GAP}({_SHORT_KEY}){_GAP}:{_GAP}({_SIMPLE}){_GAP}([,}}])").match
 _simple_members: _Match = re.compile(rf"(?:{_GAP}{_SHORT_KEY}{_GAP}:{_GAP}{_SIMPLE}{_GAP},){{0,100}}{_GAP}").match
 _simple_elements: _Match = re.compile(rf"(?:{_GAP}{_SIMPLE}{_GAP},){{0,100}}{_GAP}").match
+_few_member: _Match = re.compile(
+    rf"{_BLANKS}({_SHORT_KEY}){_BLANKS}:{_BLANKS}(?:({_simple_value(_BLANKS)}){_BLANKS}{_MARK}|(?=[\"']))"
+).match
+_after_value: _Match = re.compile(rf"{_BLANKS}{_MARK}").match
 _plain_member: _Match = re.compile(
     rf"{_GAP}({_PLAIN_STRING}|[A-Za-z_$][A-Za-z0-9_$]{{0,200}}){_GAP}:{_GAP}({_PLAIN_SCALAR}){_GAP}(?:,|(?=\}}))"
 ).match
@@ -98,6 +116,9 @@ def read_object(text: str, *, missing_commas: bool = False, max_marks: int = MAX
     `missing_commas` also takes an object whose members follow one another without a comma (2.1.4). Raises
     ProtocolError (400_02) where the text is anything else, has too many brackets open at once, or too much in it.
     """
+    few = _read_few_members(text)
+    if few is not None:
+        return few
     _check_amount(text, max_marks)
     start = _skip(_gap, text, 0)
     if not text.startswith("{", start):
@@ -106,6 +127,33 @@ def read_object(text: str, *, missing_commas: bool = False, max_marks: int = MAX
     members, end = _read_members(text, start, missing_commas)
     _check_is_last(text, end)
     return members
+
+
+def _read_few_members(text: str) -> list[Member] | None:
+    """The members of an object of a few plain ones; None of any other text (rule 7)."""
+    members: list[Member] = []
+    position = 1 if text.startswith("{") else len(text)
+    while len(members) < _FEW_MEMBERS:
+        found = _few_member(text, position)
+        if found is None:
+            return None
+        name, value, mark = found.groups()
+        if name[0] in "\"'":
+            name = name[1:-1]
+        if value is None:  # a long string, or one with escapes
+            start, value_start = found.start(1), found.end()
+            end = _skip_string(text, value_start)
+            found = _after_value(text, end)
+            if found is None:
+                return None
+            mark = found[1]
+            members.append(Member(name, start, value_start, end))
+        else:
+            members.append(Member(name, found.start(1), *found.span(2)))
+        position = found.end()
+        if mark != ",":
+            return members if position == len(text) else None
+    return None
 
 
 def _check_amount(text: str, max_marks: int) -> None:
@@ -359,6 +407,10 @@ def compact(text: str, start: int = 0, *, sort_keys: bool = False, strict_number
 
     `strict_numbers` writes those that only JSON5 knows in such a way that the whole is strict JSON.
     """
+    if start == 0 and not sort_keys:
+        written = strict_compact(text)  # 1 µs for a sign-in of three members, which else takes 4
+        if written is not None:
+            return written
     return _compact(text, _skip(_gap, text, start), sort_keys, strict_numbers)[0]
 
 

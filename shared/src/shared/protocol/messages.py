@@ -1,5 +1,7 @@
 """The messages on TCP as frozen values, and their Protobuf bytes (M1–M7). The generated protobuf classes stop here."""
 
+from functools import lru_cache
+
 import msgspec
 from google.protobuf.message import DecodeError
 
@@ -9,6 +11,9 @@ from shared.protocol.generated.device.v1 import messages_pb2
 
 DEFAULT_VERSION = "v1.0.0"
 """The version of an answer to a request that had none, and of pushed commands (M5, C1)."""
+
+_SHORT_CHARACTERS = 32
+"""Of version and response together: `{}` and nothing are kept, a list of tasks or a token is not."""
 
 
 class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +101,14 @@ def error_text(code: ErrorCode, detail: str) -> str:
 
 def success_response(request: AuthRequest | DeviceRequest, response: str = "") -> bytes:
     """The answer to a request that was carried out; `response` is JSON text (M7)."""
-    return encode_response(version=request.version, success=True, apicode=request.apicode, response=response)
+    if len(request.version) + len(response) > _SHORT_CHARACTERS:
+        return encode_response(version=request.version, success=True, apicode=request.apicode, response=response)
+    return _short_success(request.version, request.apicode, response)
+
+
+@lru_cache(maxsize=256)  # most answers of all devices are the same few: 0.1 µs in place of 0.8
+def _short_success(version: str, apicode: str, response: str) -> bytes:
+    return encode_response(version=version, success=True, apicode=apicode, response=response)
 
 
 def error_response(request: AuthRequest | DeviceRequest | None, error: ProtocolError) -> bytes:

@@ -4,6 +4,9 @@ What the members of one interface mean stands in sign_in.py and in the services.
 """
 
 import re
+from collections.abc import Sequence, Set
+
+from msgspec import Raw
 
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.json_text import (
@@ -15,57 +18,100 @@ from shared.protocol.json_text import (
     read_object,
     string_value,
 )
+from shared.protocol.strict_json import strict_scalar, strict_values
 
 _LARGEST_WHOLE_NUMBER = 2**53  # beyond it a double, and so most JSON libraries, no longer tells neighbours apart
 
 _control_character = re.compile("[\x00-\x1f\x7f]").search
+_plain_whole_number = re.compile("[1-9][0-9]{0,14}").fullmatch  # as nearly all are: a third of the general way
 
 
 def has_control_character(text: str) -> bool:
     """They would spoil ids that are computed from sn and personId (U+001F separates their parts), lists that people
     read, and addresses."""
-    return _control_character(text) is not None
+    # What can be printed holds none: a sixth of what the pattern takes.
+    return not text.isprintable() and _control_character(text) is not None
 
 
 class Param:
-    """A param that was read: its text as sent, and its members in order with their positions in that text.
+    """A param that was read: its text as sent, and its members.
 
     Every read_… gives None where the member is absent or null, and raises ProtocolError (400_02) where it is not what
     was asked for. Several names are one field (J3); of repeated members the last counts (J1).
     """
 
-    __slots__ = ("_last", "_max_marks", "members", "text")
+    __slots__ = ("_found", "_max_marks", "_members", "text")
 
-    def __init__(self, text: str, members: list[Member], max_marks: int = MAX_MARKS) -> None:
+    def __init__(self, text: str, found: dict[str, Raw] | list[Member], max_marks: int) -> None:
         self.text = text
-        self.members = members
         self._max_marks = max_marks
-        self._last = {member.name: member for member in members}
+        self._members = None if isinstance(found, dict) else found
+        self._found: dict[str, Raw] | dict[str, Member] = (
+            found if isinstance(found, dict) else {member.name: member for member in found}
+        )
+        """The last of each name: its value where the text is short and strict, else its member."""
 
-    def get(self, *names: str) -> Member | None:
-        """The member itself, whatever its value."""
-        if len(names) == 1:
-            return self._last.get(names[0])
-        found = [self._last[name] for name in names if name in self._last]
-        return max(found, key=lambda member: member.start, default=None)
+    @property
+    def members(self) -> list[Member]:
+        """All of them in order with their places, repeated ones included."""
+        if self._members is None:
+            self._members = read_object(self.text)
+        return self._members
+
+    @property
+    def names(self) -> Set[str]:
+        """The members' names."""
+        return self._found.keys()
+
+    def get(self, name: str) -> Member | None:
+        """The member with its place, whatever its value."""
+        if name not in self._found:
+            return None
+        return next(member for member in reversed(self.members) if member.name == name)
+
+    def written(self, *names: str) -> str | None:
+        """The value as it stands in the text."""
+        found = self._find(names)
+        return None if found is None else self._written(found)
+
+    def _find(self, names: Sequence[str]) -> Raw | Member | None:
+        return self._found.get(names[0] if len(names) == 1 else self._last_of(names))
+
+    def _written(self, found: Raw | Member) -> str:
+        return str(found, "utf-8") if isinstance(found, Raw) else self.text[found.value_start : found.end]
+
+    def _last_of(self, names: Sequence[str]) -> str:
+        """Which of these names is the last member's that has one of them."""
+        found = [name for name in names if name in self._found]
+        if len(found) > 1:
+            return next(member.name for member in reversed(self.members) if member.name in names)
+        return found[0] if found else names[0]
 
     def read_text(self, *names: str) -> str | None:
         """A text, or a number as it was written (J2)."""
-        member = self.get(*names)
-        return None if member is None else _read_text(self.text, member.value_start, member.end, names[0], "text")
+        found = self._find(names)
+        if isinstance(found, Raw):
+            said = strict_scalar(found)  # half of what the general way takes, which numbers go
+            if said is None or isinstance(said, str):
+                return said
+        return None if found is None else _read_text(self._written(found), names[0], "text")
 
     def check_is_text(self, name: str) -> None:
         """A text or a number, whatever it says: what is kept as sent is not read (J5)."""
-        member = self.get(name)
-        if member is not None and self.text[member.value_start] in "{[tf":
+        written = self.written(name)
+        if written is not None and written[0] in "{[tf":
             raise ProtocolError(ErrorCode.PARAM, f"{name} must be text")
 
     def read_number(self, name: str) -> float | None:
         """A finite number, or a text of one (J2); None for an empty text as well."""
-        member = self.get(name)
-        if member is None:
+        found = self._found.get(name)
+        if found is None:
             return None
-        written = _read_text(self.text, member.value_start, member.end, name, "a number")
+        if isinstance(found, Raw):
+            said = strict_scalar(found)
+            if type(said) is int and 0 < abs(said) <= _LARGEST_WHOLE_NUMBER:  # -0 stays what it is
+                return float(said)
+        written = _read_text(self._written(found), name, "a number")
         written = written.strip() if written else None
         if not written:
             return None
@@ -76,6 +122,9 @@ class Param:
 
     def read_whole_number(self, name: str) -> int | None:
         """A whole number in any notation, or a text of one (J2); None for an empty text as well."""
+        found = self._found.get(name)
+        if isinstance(found, Member) and _plain_whole_number(self.text, found.value_start, found.end):
+            return int(self.text[found.value_start : found.end])
         value = self.read_number(name)
         if value is None:
             return None
@@ -85,10 +134,10 @@ class Param:
 
     def read_object(self, name: str) -> "Param | None":
         """An object, or JSON text of one (J2); None for an empty text as well."""
-        member = self.get(name)
-        if member is None:
+        written = self.written(name)
+        if written is None:
             return None
-        text = self._inner_text(member)
+        text = _inner_text(written)
         if text in ("", "null"):
             return None
         try:
@@ -98,13 +147,13 @@ class Param:
 
     def read_ids(self, *names: str) -> list[str] | None:
         """A list of ids, JSON text of one, or one bare id (J2)."""
-        member = self.get(*names)
-        if member is None:
+        written = self.written(*names)
+        if written is None:
             return None
         wanted = "a list of ids"
-        text = self._inner_text(member)
+        text = _inner_text(written)
         if not text.lstrip().startswith("["):
-            bare = _read_text(self.text, member.value_start, member.end, names[0], wanted)
+            bare = _read_text(written, names[0], wanted)
             return None if bare is None else [bare]
         try:
             spans = read_array(text)
@@ -112,7 +161,7 @@ class Param:
             raise ProtocolError(ErrorCode.PARAM, f"{names[0]} must be {wanted}") from error
         ids: list[str] = []
         for start, end in spans:
-            value = _read_text(text, start, end, names[0], wanted)
+            value = _read_text(text[start:end], names[0], wanted)
             if value is None:
                 raise ProtocolError(ErrorCode.PARAM, f"{names[0]} must be {wanted}")
             ids.append(value)
@@ -120,10 +169,10 @@ class Param:
 
     def read_objects(self, name: str) -> "list[Param] | None":
         """A list of objects, JSON text of one, or one bare object (J2); None for an empty text as well."""
-        member = self.get(name)
-        if member is None:
+        written = self.written(name)
+        if written is None:
             return None
-        text = self._inner_text(member)
+        text = _inner_text(written)
         if text in ("", "null"):
             return None
         try:
@@ -132,12 +181,6 @@ class Param:
             return [parse_param(text[start:end], max_marks=self._max_marks) for start, end in read_array(text)]
         except ProtocolError as error:
             raise ProtocolError(ErrorCode.PARAM, f"{name} must be a list of objects") from error
-
-    def _inner_text(self, member: Member) -> str:
-        """The value as sent, or what it says where it is a string: JSON text may stand in one (J2)."""
-        if self.text[member.value_start] in "\"'":
-            return string_value(self.text, member.value_start, member.end)
-        return self.text[member.value_start : member.end]
 
 
 def parse_param(
@@ -148,20 +191,31 @@ def parse_param(
     Raises ProtocolError (400_02) where it is longer than `max_bytes` in UTF-8, is neither JSON nor JSON5, is not an
     object, has more than 64 brackets open at once, or more than `max_marks` commas, colons and opening brackets.
     """
-    # A character is at least one byte, so a text with too many characters need not be encoded to be refused.
-    if max_bytes is not None and (len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes):
+    # A character is one to four bytes: most texts need not be encoded to be taken or refused.
+    if (
+        max_bytes is not None
+        and 4 * len(text) > max_bytes
+        and (len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes)
+    ):
         raise ProtocolError(ErrorCode.PARAM, f"longer than {max_bytes} bytes")
-    return Param(text, read_object(text, missing_commas=missing_commas, max_marks=max_marks), max_marks)
+    values = strict_values(text) if len(text) <= max_marks else None
+    if values is None:
+        return Param(text, read_object(text, missing_commas=missing_commas, max_marks=max_marks), max_marks)
+    return Param(text, values, max_marks)
 
 
-def _read_text(text: str, start: int, end: int, name: str, wanted: str) -> str | None:
-    first = text[start]
+def _inner_text(written: str) -> str:
+    """The value as sent, or what it says where it is a string: JSON text may stand in one (J2)."""
+    return string_value(written, 0, len(written)) if written[0] in "\"'" else written
+
+
+def _read_text(written: str, name: str, wanted: str) -> str | None:
+    first = written[0]
     if first in "\"'":
-        value = string_value(text, start, end)
+        value = string_value(written, 0, len(written))
         if not is_encodable(value):
             raise ProtocolError(ErrorCode.PARAM, f"{name} holds half a surrogate pair")
         return value
-    written = text[start:end]
     if written == "null":
         return None
     if first in "{[" or written in ("true", "false"):

@@ -174,9 +174,9 @@ def _read_kept_object(param: Param, name: str, texts: Iterable[str], numbers: It
 
 
 def _read_extra(param: Param) -> str | None:
-    unknown = {member.name: member for member in param.members if member.name not in _KNOWN_MEMBERS}
-    if not unknown:
+    if param.names <= _KNOWN_MEMBERS:
         return None
+    unknown = {member.name: member for member in param.members if member.name not in _KNOWN_MEMBERS}
     written = [
         f"{quoted(member.name)}:{compact(param.text, member.value_start, strict_numbers=True)}"
         for member in unknown.values()

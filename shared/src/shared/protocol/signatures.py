@@ -5,7 +5,7 @@ Those of the HTTPS requests and answers (S2, S5) are built from the same pieces 
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from shared.protocol.apicodes import Apicode
@@ -23,16 +23,24 @@ class SignForm(StrEnum):
     SORTED = "sorted"
 
 
+_ALL_FORMS: Mapping[SignForm | None, Sequence[SignForm]] = {
+    None: tuple(SignForm),
+    **{first: (first, *(form for form in SignForm if form is not first)) for first in SignForm},
+}
+"""By the one that is tried first."""
+
+
 def md5_hex(*parts: str | None) -> str:
     """The sign over these fields: MD5 of their texts joined, absent ones skipped (S1)."""
-    text = "".join([part for part in parts if part is not None])
+    text = "".join(filter(None, parts))
     # A lone surrogate cannot be part of a right sign; it must not be an error of ours either.
     return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def signs_equal(expected: str, received: str) -> bool:
     """Compares in constant time; upper-case hex is accepted (S1)."""
-    return hmac.compare_digest(expected.encode(), received.lower().encode("utf-8", "surrogatepass"))
+    # Two texts are compared as they are where both are ASCII; one that is not is no sign.
+    return received.isascii() and hmac.compare_digest(expected, received.lower())
 
 
 def auth_sign_matches(
@@ -62,18 +70,14 @@ def request_sign_form(
     """The form in which the param of a C_HEARTBEAT or C_SIGN_IN was signed; None where the sign is wrong."""
     head = (request.version, request.sn, request.token, request.apicode, request.time_stamp)
     text = param.text
-    if request.apicode == Apicode.C_SIGN_IN:
+    if request.apicode == Apicode.C_SIGN_IN and "img" in param.names:
         text = cut_out(text, member_cuts(param.members, "img"))
     return matching_form(request.sign, head, text, secret, forms_to_try(pinned, remembered))
 
 
 def forms_to_try(pinned: SignForm | None, remembered: SignForm | None) -> Sequence[SignForm]:
     """The pinned form alone, or all of them, the remembered one first (S3)."""
-    if pinned is not None:
-        return (pinned,)
-    if remembered is None:
-        return tuple(SignForm)
-    return (remembered, *(form for form in SignForm if form is not remembered))
+    return _ALL_FORMS[remembered] if pinned is None else (pinned,)
 
 
 def matching_form(

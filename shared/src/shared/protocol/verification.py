@@ -21,6 +21,9 @@ MAX_SMALL_PARAM_BYTES = 64 * 1024
 MAX_SN_CHARACTERS = 64
 
 
+_WITH_TOKEN = TCP_APICODES - {Apicode.C_AUTH}
+
+
 class AuthFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the credential that a C_AUTH names, and of the device."""
 
@@ -68,7 +71,7 @@ class VerifiedTask(msgspec.Struct, frozen=True):
 
 def check_head(request: AuthRequest | DeviceRequest | TaskRequest) -> None:
     """The checks that need no facts: apicode, then sn's length. Raises ProtocolError."""
-    if isinstance(request, DeviceRequest):
+    if isinstance(request, DeviceRequest) and request.apicode not in _WITH_TOKEN:
         _check_apicode(request.apicode)
     elif isinstance(request, TaskRequest):
         _check_task_apicode(request.apicode)

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from shared.domain.attendance import event_id
+from shared.domain.attendance import event_id, name_based_id
 
 NAMESPACE = uuid.UUID("b6f3f0a4-5d3e-4f0e-9a86-2d1f6a3c7e51")
 
@@ -20,6 +20,11 @@ NAMESPACE = uuid.UUID("b6f3f0a4-5d3e-4f0e-9a86-2d1f6a3c7e51")
 def test_event_id_is_the_uuid5_of_its_four_parts(sn: str, person_id: str, record_time: int, kind: int) -> None:
     name = "\x1f".join([sn, person_id, str(record_time), str(kind)])
     assert event_id(sn, person_id, record_time, kind) == str(uuid.uuid5(NAMESPACE, name))
+
+
+def test_ids_are_uuid5_whatever_the_digest_of_the_name_is() -> None:
+    names = [f"{number}\x1f名" for number in range(500)]
+    assert [name_based_id(name) for name in names] == [str(uuid.uuid5(NAMESPACE, name)) for name in names]
 
 
 def test_event_id_of_the_printed_sign_in_is_this_constant() -> None:

@@ -2,10 +2,12 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.protocol import messages
 from shared.protocol.errors import ErrorCode, ProtocolError
 from shared.protocol.generated.device.v1 import messages_pb2
 from shared.protocol.messages import (
@@ -72,6 +74,26 @@ def test_m5_success_echoes_version_and_apicode() -> None:
 
     assert (answer.version, answer.success, answer.apicode) == ("v2.0", True, "C_HEARTBEAT")
     assert (answer.error, answer.response) == ("", "{}")
+
+
+@given(version=TEXT.filter(bool) | st.sampled_from(["v1.0.0", "v2.0"]), response=TEXT | st.sampled_from(["", "{}"]))
+def test_m7_a_success_is_the_same_bytes_however_often_and_for_whomever(version: str, response: str) -> None:
+    for apicode in ("C_HEARTBEAT", "C_SIGN_IN", "C_HEARTBEAT"):
+        request = msgspec.structs.replace(HEARTBEAT, version=version, apicode=apicode)
+        expected = string_field(b"\x0a", version) + b"\x10\x01" + string_field(b"\x1a", apicode)
+
+        assert success_response(request, response) == expected + string_field(b"\x2a", response)
+
+
+def test_design_rule_7_answers_that_are_kept_are_few_and_short() -> None:
+    before = messages._short_success.cache_info().currsize
+    for count in range(40):
+        success_response(HEARTBEAT, f'{{"taskids":["6541951958563{count:06}"]}}')
+        success_response(msgspec.structs.replace(HEARTBEAT, version="v" * 33))
+    assert messages._short_success.cache_info().currsize == before
+    for count in range(1_000):
+        success_response(msgspec.structs.replace(HEARTBEAT, version=f"v{count}"), "{}")
+    assert messages._short_success.cache_info().currsize == 256
 
 
 def test_m5_an_error_echoes_version_and_apicode() -> None:

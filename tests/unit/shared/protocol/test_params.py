@@ -1,9 +1,11 @@
 """Params: size, and the loose types of members. What single texts mean stands in tests/vectors/params.json."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.protocol.errors import ErrorCode, ProtocolError
-from shared.protocol.params import Param, parse_param
+from shared.protocol.params import Param, has_control_character, parse_param
 
 
 def refusal_of(text: str, reader: str, *names: str) -> str:
@@ -21,6 +23,21 @@ def test_j1_the_limit_counts_bytes_of_utf8_not_characters() -> None:
     with pytest.raises(ProtocolError) as refusal:
         parse_param(text, max_bytes=37)
     assert (refusal.value.code, refusal.value.detail) == (ErrorCode.PARAM, "longer than 37 bytes")
+
+
+@pytest.mark.parametrize("character", ["a", "é", "工", "😀"])
+def test_j1_the_limit_is_kept_for_characters_of_any_width(character: str) -> None:
+    for count in range(1, 40):
+        text = '{"a":"' + character * count + '"}'
+        size = len(text.encode())
+        assert parse_param(text, max_bytes=size).text is text
+        with pytest.raises(ProtocolError, match="longer than"):
+            parse_param(text, max_bytes=size - 1)
+
+
+@given(st.text(st.characters(max_codepoint=0x300), max_size=4))
+def test_j2_control_characters_are_those_of_ascii(text: str) -> None:
+    assert has_control_character(text) == any(ord(character) < 32 or ord(character) == 127 for character in text)
 
 
 def test_j1_a_param_longer_than_its_limit_in_characters_is_refused() -> None:

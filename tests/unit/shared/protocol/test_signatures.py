@@ -186,6 +186,26 @@ def test_s1_a_sign_of_any_other_form_is_wrong_and_raises_nothing(received: str) 
     assert not signs_equal("0" * 32, received)
 
 
+@given(st.text(alphabet="abcdefABCDEF0123456789 \u212aİſ\ud800é", max_size=6))
+def test_s1_a_sign_is_equal_where_its_lower_case_is_and_never_an_error_of_ours(received: str) -> None:
+    assert signs_equal("abcde0", received) == (received.lower() == "abcde0")
+    assert signs_equal(received.lower(), received) == received.isascii()
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=6))
+def test_s1_absent_and_empty_fields_add_nothing(parts: list[str | None]) -> None:
+    assert md5_hex(*parts) == md5("".join(part for part in parts if part is not None))
+
+
+def test_s3_the_remembered_form_comes_first_and_the_others_keep_their_order() -> None:
+    as_sent, compacted, sorted_keys = SignForm.AS_SENT, SignForm.COMPACT, SignForm.SORTED
+    assert forms_to_try(None, None) == (as_sent, compacted, sorted_keys)
+    assert forms_to_try(None, as_sent) == (as_sent, compacted, sorted_keys)
+    assert forms_to_try(None, compacted) == (compacted, as_sent, sorted_keys)
+    assert forms_to_try(None, sorted_keys) == (sorted_keys, as_sent, compacted)
+    assert forms_to_try(compacted, sorted_keys) == (compacted,)
+
+
 def test_s1_upper_and_mixed_case_hex_are_right() -> None:
     for received in ("abcdef" * 5, "ABCDEF" * 5, "aBcDeF" * 5):
         assert signs_equal("abcdef" * 5, received)

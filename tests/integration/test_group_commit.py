@@ -35,7 +35,9 @@ def deadline(seconds: float = 5) -> float:
 
 
 async def put(commit: TopicCommit, item: Record) -> None:
-    await commit.put((item,), len(item.value) + 100)
+    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    commit.put((item,), len(item.value) + 100, outcome)
+    await outcome
 
 
 async def test_design_1_a_refused_batch_replaces_the_producer_and_the_partition_goes_on(

@@ -10,7 +10,7 @@ from shared.protocol.errors import ProtocolError
 from shared.protocol.messages import AuthRequest, DeviceRequest, error_response, success_response
 from shared.runtime.lifecycle import Lifecycle
 from stack.ports import free_port
-from tcp_ingress.handlers import Answer
+from tcp_ingress.handlers import Answer, Done
 from tcp_ingress.listeners import open_listeners
 from tcp_ingress.metrics import IngressMetrics
 from tcp_ingress.server import Server
@@ -34,15 +34,14 @@ class SlowHandlers:
         self.seconds = 0.0
         self.addresses: list[str] = []
 
-    def answer_at_once(self, request: AuthRequest | DeviceRequest, *_more: object) -> Answer | None:
-        return Answer(success_response(request, "{}"), alive=True) if request.apicode == "C_HEARTBEAT" else None
-
-    async def answer_later(self, request: AuthRequest | DeviceRequest, peer: object) -> Answer:
+    def handle(self, request: AuthRequest | DeviceRequest, peer: object, done: Done) -> Answer | None:
+        if request.apicode == "C_HEARTBEAT":
+            return Answer(success_response(request, "{}"), alive=True)
         self.addresses.append(str(getattr(peer, "address", peer)))
-        if request.sn == NEVER:
-            await asyncio.Event().wait()
-        await asyncio.sleep(self.seconds)
-        return Answer(success_response(request), alive=True)
+        if request.sn != NEVER:
+            answer = Answer(success_response(request), alive=True)
+            asyncio.get_running_loop().call_later(self.seconds, done, answer)
+        return None
 
     def fault(self, error: ProtocolError) -> Answer:
         return Answer(error_response(None, error), alive=False)

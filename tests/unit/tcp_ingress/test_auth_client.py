@@ -13,6 +13,7 @@ from shared.domain.authentication import AuthCall, AuthReply
 from shared.protocol.messages import AuthRequest
 from shared.runtime.unavailable import Unavailable
 from tcp_ingress.auth_client import MAX_GROUP_BYTES, PATH, AuthClient
+from tests.support.waiting import eventually
 
 
 class FakeSession:
@@ -89,6 +90,49 @@ async def test_groups_are_bounded_in_size_and_in_number_and_what_waits_is_bounde
         replies = await asyncio.gather(*first, *more, *filling)
         assert [reply.detail for reply in replies] == [f"sn-{n}" for n in range(30)]
         assert max(len(group) for group in session.groups) == 5
+
+
+async def test_a_group_that_is_full_goes_at_once_and_beside_others_and_a_smaller_one_gathers_until_one_returns() -> (
+    None
+):
+    session = FakeSession()
+    session.may_answer.clear()
+    async with open_client(session, group_seconds=60, deadline_seconds=30) as client:
+        full = [asyncio.ensure_future(client.authenticate(call(f"sn-{n}"))) for n in range(5)]
+        await eventually(lambda: len(session.groups) == 1)
+        smaller = []
+        for n in range(5, 8):
+            smaller.append(asyncio.ensure_future(client.authenticate(call(f"sn-{n}"))))
+            await asyncio.sleep(0.02)
+        assert [len(group) for group in session.groups] == [5]
+        session.may_answer.set()
+        replies = await asyncio.gather(*full, *smaller)
+    assert [reply.detail for reply in replies] == [f"sn-{n}" for n in range(8)]
+    assert [len(group) for group in session.groups] == [5, 3]
+
+
+async def test_two_full_groups_are_under_way_side_by_side() -> None:
+    session = FakeSession()
+    session.may_answer.clear()
+    async with open_client(session, group_seconds=60, deadline_seconds=30) as client:
+        calls = [asyncio.ensure_future(client.authenticate(call(f"sn-{n}"))) for n in range(10)]
+        await eventually(lambda: [len(group) for group in session.groups] == [5, 5])
+        session.may_answer.set()
+        assert [reply.detail for reply in await asyncio.gather(*calls)] == [f"sn-{n}" for n in range(10)]
+
+
+async def test_a_call_that_hangs_is_not_waited_for_by_those_that_come_after_it() -> None:
+    session = FakeSession()
+    session.may_answer.clear()
+    async with open_client(session, deadline_seconds=30) as client:
+        hanging = asyncio.ensure_future(client.authenticate(call("hangs")))
+        await eventually(lambda: len(session.groups) == 1)
+        session.may_answer, held = asyncio.Event(), session.may_answer
+        session.may_answer.set()
+        assert (await asyncio.wait_for(client.authenticate(call("comes after")), 20)).detail == "comes after"
+        assert not hanging.done()
+        held.set()
+        assert (await hanging).detail == "hangs"
 
 
 async def test_a_group_is_bounded_in_bytes() -> None:

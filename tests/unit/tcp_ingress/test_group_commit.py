@@ -53,7 +53,11 @@ def publish(
 ) -> "asyncio.Task[None]":
     deadline = asyncio.get_running_loop().time() + seconds
     parts = [record(part, key, SENSITIVE_TOPIC) for part in sensitive]
-    return asyncio.ensure_future(commit.publish(record(value, key), parts, deadline))
+
+    async def published() -> None:
+        await commit.publish(record(value, key), parts, deadline)
+
+    return asyncio.ensure_future(published())
 
 
 async def some_turns() -> None:

@@ -45,16 +45,24 @@ class NotedCommit:
         self.published: list[tuple[Record, Sequence[Record]]] = []
         self.fault: Exception | None = None
         self.takes_bytes = 10_000_000
+        self.refuses_at_once = True
+        """Or `fault` is what becomes of what was taken."""
 
-    async def publish(
+    def publish(
         self, sign_in: Record, sensitive: Sequence[Record], deadline: float, _span: SampledSpan | None = None
-    ) -> None:
+    ) -> "asyncio.Future[None]":
         assert 4 < deadline - asyncio.get_running_loop().time() <= 5
-        if self.fault is not None:
+        if self.fault is not None and self.refuses_at_once:
             raise self.fault
         if max(len(record.value) for record in (sign_in, *sensitive)) > self.takes_bytes:
             raise RecordTooLarge("too many bytes")
-        self.published.append((sign_in, sensitive))
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.fault is not None:
+            outcome.set_exception(self.fault)
+        else:
+            self.published.append((sign_in, sensitive))
+            outcome.set_result(None)
+        return outcome
 
 
 class ScriptedAuth:
@@ -156,7 +164,12 @@ class Bench:
 
     async def ask(self, message: bytes) -> tuple[Decoded, Answer]:
         request = decode_request(message)
-        answer = self.handlers.answer_at_once(request, LINE) or await self.handlers.answer_later(request, LINE)
+        later: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        answer = self.handlers.handle(request, LINE, later.set_result)
+        assert not later.done(), "what is answered later must not be answered before handle has returned"
+        if answer is None:
+            answer = await later
+        assert answer is not None
         return decode_answer(answer.message), answer
 
     async def code(self, message: bytes) -> str:
@@ -181,10 +194,8 @@ async def test_m7_a_heartbeat_is_answered_with_an_empty_object_while_nothing_wai
 
 async def test_design_4_only_the_first_heartbeat_of_a_session_has_to_wait() -> None:
     bench = Bench()
-    request = decode_request(beat())
-    assert bench.handlers.answer_at_once(request, LINE) is None
-    await bench.handlers.answer_later(request, LINE)
-    assert bench.handlers.answer_at_once(request, LINE) is not None
+    await bench.ask(beat())
+    assert bench.handlers.handle(decode_request(beat()), LINE, lambda _answer: None) is not None
     assert bench.metrics.count_of("C_HEARTBEAT", "success") == 2
 
 
@@ -200,9 +211,9 @@ async def test_m7_a_heartbeat_whose_list_is_to_be_read_again_waits_for_it() -> N
     bench = Bench()
     await bench.ask(beat())
     bench.lists.read.clear()
-    assert bench.handlers.answer_at_once(decode_request(beat()), LINE) is None
     decoded, _answer = await bench.ask(beat())
     assert decoded.success
+    assert bench.lists.read == {SN}
 
 
 async def test_design_12_a_heartbeat_whose_list_hangs_is_answered_without_it() -> None:
@@ -227,7 +238,7 @@ async def test_t1_t2_an_accepted_request_is_told_and_a_refused_one_is_not() -> N
     assert await bench.code(sign_in()) == ""
     assert bench.presence.accepted_of == [
         (SN, NOW_MS, NOW_MS, "v14.8.7", "192.168.1.11"),
-        (SN, NOW_MS, NOW_MS),
+        (SN, NOW_MS, NOW_MS, None, None),
     ]
 
 
@@ -257,13 +268,37 @@ async def test_an_error_keeps_nobody_alive() -> None:
     assert not answer.alive
 
 
-async def test_e6_a_sign_in_is_answered_with_success_only_after_it_was_published() -> None:
+@pytest.mark.parametrize("session_is_held", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_e6_a_sign_in_is_answered_with_success_only_after_it_was_published(
+    session_is_held: bool, at_once: bool
+) -> None:
     bench = Bench()
+    if session_is_held:
+        assert await bench.code(beat()) == ""
+    bench.commit.refuses_at_once = at_once
     bench.commit.fault = Unavailable("Kafka: not acknowledged within the deadline")
     assert await bench.code(sign_in()) == "500_01"
     bench.commit.fault = None
     assert await bench.code(sign_in()) == ""
     assert len(bench.commit.published) == 1
+
+
+@pytest.mark.parametrize("session_is_held", [False, True])
+async def test_a_defect_in_publishing_is_told_to_the_connection_which_has_no_answer_to_give(
+    session_is_held: bool,
+) -> None:
+    bench = Bench()
+    if session_is_held:
+        assert await bench.code(beat()) == ""
+    bench.commit.fault, bench.commit.refuses_at_once = RuntimeError("a defect"), False
+    logged: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context["exception"]))
+    answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+    assert bench.handlers.handle(decode_request(sign_in()), LINE, answered.set_result) is None
+    assert await answered is None
+    await asyncio.sleep(0)
+    assert (logged == [bench.commit.fault]) is session_is_held  # else the end of its task logs it
 
 
 async def test_a_sign_in_that_the_topics_do_not_take_is_500_01_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,8 @@
-"""C_AUTH to the session service, in groups: all that arrived within a few milliseconds are one call (measured)."""
+"""C_AUTH to the session service, in groups: all that arrived within a few milliseconds are one call (measured).
+
+While calls are under way, what arrives gathers for the next: a call costs session some 1,300 µs of CPU, and each C_AUTH
+of it 30 µs. A further call goes beside them where it is full, or where they take long.
+"""
 
 import asyncio
 import io
@@ -23,6 +27,8 @@ MAX_GROUP_BYTES = 8 * 1024 * 1024
 """Bytes of one call, far below what session takes (SESSION_MAX_BODY_BYTES): whoever sends frames of the largest size,
 whichever field fills them, costs nobody else in his group the answer."""
 MAX_BYTES_A_CHARACTER = 4
+PATIENCE_SECONDS = 0.1
+"""How long what waits gathers while a call is under way: a process of session that hangs stops no others."""
 
 
 class _Waiting(NamedTuple):
@@ -56,8 +62,8 @@ class AuthClient:
         self._max_waiting = max_waiting
         self._timeout = aiohttp.ClientTimeout(total=deadline_seconds)
         self._waiting: deque[_Waiting] = deque()
-        self._senders = 0
-        self._gathering = False
+        self._under_way = 0
+        self._gathering: asyncio.TimerHandle | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(list[AuthReply])
 
@@ -67,22 +73,33 @@ class AuthClient:
             raise Unavailable("session: too many C_AUTH waiting")
         reply: asyncio.Future[AuthReply] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(call, reply, span))
-        if not self._gathering and self._senders < self._groups_in_flight:
-            self._gathering = True
-            self._senders += 1
-            spawn(self._send_groups(), "authenticate")
+        self._go_on()
         return await reply
 
-    async def _send_groups(self) -> None:
-        """Sends groups until nothing waits; what arrives meanwhile is the next group."""
-        try:
-            await asyncio.sleep(self._group_seconds)
-            self._gathering = False
-            while self._waiting:
-                if group := self._next_group():
-                    await self._send(group)
-        finally:
-            self._senders -= 1
+    def _go_on(self) -> None:
+        if len(self._waiting) >= self._group_size:
+            self._send_next()
+        else:
+            self._gather()
+
+    def _gather(self) -> None:
+        """What waits goes after a while; or as soon as it is full, or nothing is under way any more."""
+        if self._gathering is None and self._waiting and self._under_way < self._groups_in_flight:
+            seconds = PATIENCE_SECONDS if self._under_way else self._group_seconds
+            self._gathering = asyncio.get_running_loop().call_later(seconds, self._send_next)
+
+    def _send_next(self) -> None:
+        """Sends a group, and more while they are full; what is left gathers on."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        while self._waiting and self._under_way < self._groups_in_flight:
+            if group := self._next_group():
+                self._under_way += 1
+                spawn(self._send(group), "authenticate")
+            if len(self._waiting) < self._group_size:
+                break
+        self._gather()
 
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
@@ -100,6 +117,16 @@ class AuthClient:
 
     async def _send(self, group: list[_Waiting]) -> None:
         self.groups += 1
+        try:
+            await self._ask(group)
+        finally:
+            self._under_way -= 1
+            if self._under_way:
+                self._go_on()
+            else:
+                self._send_next()
+
+    async def _ask(self, group: list[_Waiting]) -> None:
         try:
             with group_span([waiting.span for waiting in group if waiting.span is not None], self._url) as span:
                 replies = await self._post([waiting.call for waiting in group], span)

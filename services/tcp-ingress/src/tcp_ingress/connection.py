@@ -15,14 +15,13 @@ Order and count of requests are DeviceConnection's; here are time, flow control,
 
 import asyncio
 import random
+from functools import partial
 from typing import Protocol, cast
 
 import msgspec
 
 from shared.protocol.connection import DeviceConnection, Received
 from shared.protocol.errors import ProtocolError
-from shared.protocol.messages import AuthRequest, DeviceRequest
-from shared.runtime.tasks import spawn
 from tcp_ingress.handlers import Answer, Handlers
 from tcp_ingress.held_bytes import FREE_SHARE_BYTES, HeldBytes
 from tcp_ingress.metrics import IngressMetrics
@@ -152,13 +151,11 @@ class Connection(asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         received = self._frames.receive(data)
         for one in received:
-            answer = self._answer_at_once(one)
+            answer = self._answer_to(one)
             if answer is not None:
+                if answer.alive:
+                    self._alive_at = self._loop.time()
                 self._leaving.append(self._frames.answer(one.number, answer.message))
-            elif one.request is not None:
-                size = len(one.request.param)
-                self._working_bytes += size
-                spawn(self._answer_later(one.number, one.request, size), "request")
         self._write_out()
         if self._frames.unanswered < self._frames.max_unanswered and self._frames.should_pause:
             # More was read than is received at once (F6), and there is room again already. The others come first:
@@ -176,25 +173,27 @@ class Connection(asyncio.Protocol):
         if not self._lost:
             self._receive(b"")
 
-    def _answer_at_once(self, one: Received) -> Answer | None:
-        if one.request is not None:
-            answer = self._handlers.answer_at_once(one.request, self)
-            if answer is not None and answer.alive:
-                self._alive_at = self._loop.time()
-            return answer
-        self._metrics.closed["fault"] += 1
-        return self._handlers.fault(cast(ProtocolError, one.fault))
-
-    async def _answer_later(self, number: int, request: AuthRequest | DeviceRequest, size: int) -> None:
-        answer: Answer | None = None
+    def _answer_to(self, one: Received) -> Answer | None:
+        """The answer where it is at hand; else _answered takes it later."""
+        if one.request is None:
+            self._metrics.closed["fault"] += 1
+            return self._handlers.fault(cast(ProtocolError, one.fault))
+        size = len(one.request.param)
         try:
-            answer = await self._handlers.answer_later(request, self)
-        finally:
-            self._working_bytes -= size
-            if answer is None and not self._lost:
-                # A defect of ours, which the task's end logs. Without this answer no later one could ever leave.
-                self._transport.abort()
+            answer = self._handlers.handle(one.request, self, partial(self._answered, one.number, size))
+        except Exception:  # a defect of ours: without this answer no later one could ever leave
+            self._transport.abort()
+            raise
+        if answer is None:
+            self._working_bytes += size
+        return answer
+
+    def _answered(self, number: int, size: int, answer: Answer | None) -> None:
+        self._working_bytes -= size
         if self._lost:
+            return
+        if answer is None:
+            self._transport.abort()  # as above
             return
         if answer.alive:
             self._alive_at = self._loop.time()

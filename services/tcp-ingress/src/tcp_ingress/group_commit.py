@@ -9,6 +9,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -17,7 +18,7 @@ from shared.domain.events import SENSITIVE_TOPIC, SIGN_IN_TOPIC, SYNTHETIC_TOPIC
 from shared.kafka.producer import RecordTooLarge, record_size
 from shared.kafka.record_spans import TRACEPARENT_BYTES, publish_span, with_traceparent
 from shared.runtime.tasks import spawn
-from shared.runtime.tracing import NO_SPAN, SampledSpan
+from shared.runtime.tracing import SampledSpan
 from shared.runtime.unavailable import Unavailable
 from tcp_ingress.deadlines import Deadlines
 
@@ -71,25 +72,22 @@ class TopicCommit:
         self._lanes: dict[int, _Lane] = {}
         self._gathering: asyncio.TimerHandle | None = None
 
-    def put(self, records: Sequence[Record], size: int) -> asyncio.Future[None]:
-        """The outcome of the records, which go into one batch; cancelling it takes them out while they wait.
+    def put(self, records: Sequence[Record], size: int, outcome: "asyncio.Future[None]") -> None:
+        """The records go into one batch, and `outcome` is theirs; where it is done before they left, they never do.
         Raises Unavailable while the topic's partitions are not known."""
         partition = self._sender.partition_for(self.topic, records[0].key)
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._lanes[partition] = _Lane()
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[None] = loop.create_future()
         lane.queue.append(_Waiting(records, size, outcome))
         lane.bytes += size
         if lane.busy:
-            return outcome
+            return
         if lane.bytes >= self._bounds.batch_bytes or len(lane.queue) >= self._bounds.batch_records:
             self._submit(partition, lane)
         elif self._gathering is None:
             # One timer for all partitions: batches submitted together share one request to the broker.
-            self._gathering = loop.call_later(self._bounds.gather_seconds, self._gathered)
-        return outcome
+            self._gathering = outcome.get_loop().call_later(self._bounds.gather_seconds, self._gathered)
 
     def _gathered(self) -> None:
         self._gathering = None
@@ -153,13 +151,14 @@ class GroupCommit:
         self._deadlines = Deadlines("Kafka: not acknowledged within the deadline")
         self._max_batch_bytes = min(sign_ins.max_batch_bytes, sensitive.max_batch_bytes)
 
-    async def publish(
+    def publish(
         self, sign_in: Record, sensitive: Sequence[Record], deadline: float, span: SampledSpan | None = None
-    ) -> None:
-        """Returns once every record is acknowledged. The deadline is of the loop's clock; `span` is the sign-in's.
+    ) -> "asyncio.Future[None]":
+        """The outcome, done once every record is acknowledged: Unavailable where that is not known by the deadline,
+        which is of the loop's clock. Cancelling it takes out what still waits. `span` is the sign-in's.
 
-        Raises Unavailable where that is not known by then, or too much is under way; RecordTooLarge where the topics
-        do not take a record of this size (nothing is sent then).
+        Raises Unavailable where too much is under way; RecordTooLarge where the topics do not take a record of this
+        size. Nothing is sent then.
         """
         header = 0 if span is None else TRACEPARENT_BYTES
         sign_in_size = record_size(sign_in) + header
@@ -172,23 +171,64 @@ class GroupCommit:
             or self.in_flight_bytes + size > self._bounds.max_in_flight_bytes
         ):
             raise Unavailable("too many sign-ins under way")
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        commit = self.synthetic if sign_in.topic == SYNTHETIC_TOPIC else self.sign_ins
+        if sensitive:
+            stored: asyncio.Future[None] = outcome.get_loop().create_future()
+            _put(self.sensitive, sensitive, sensitive_size, stored, span)
+            stored.add_done_callback(partial(_publish_next, commit, sign_in, sign_in_size, outcome, span))
+            outcome.add_done_callback(lambda _ended: stored.cancel())  # what was given up is not sent (rule 3)
+        else:
+            _put(commit, (sign_in,), sign_in_size, outcome, span)
         self.in_flight_sign_ins += 1
         self.in_flight_bytes += size
-        try:
-            if sensitive:
-                await self._acknowledged(self.sensitive, sensitive, sensitive_size, deadline, span)
-            commit = self.synthetic if sign_in.topic == SYNTHETIC_TOPIC else self.sign_ins
-            await self._acknowledged(commit, (sign_in,), sign_in_size, deadline, span)
-        finally:
-            self.in_flight_sign_ins -= 1
-            self.in_flight_bytes -= size
+        outcome.add_done_callback(partial(self._ended, size))
+        self._deadlines.watch(outcome, deadline)
+        return outcome
 
-    async def _acknowledged(
-        self, commit: TopicCommit, records: Sequence[Record], size: int, deadline: float, span: SampledSpan | None
-    ) -> None:
-        with NO_SPAN if span is None else publish_span(span, commit.topic) as publishing:
-            if publishing is not None:
-                records = [with_traceparent(record, publishing) for record in records]
-            outcome = commit.put(records, size)
-            self._deadlines.watch(outcome, deadline)
-            await outcome
+    def _ended(self, size: int, _outcome: "asyncio.Future[None]") -> None:
+        self.in_flight_sign_ins -= 1
+        self.in_flight_bytes -= size
+
+
+def _publish_next(
+    commit: TopicCommit,
+    sign_in: Record,
+    size: int,
+    outcome: "asyncio.Future[None]",
+    span: SampledSpan | None,
+    stored: "asyncio.Future[None]",
+) -> None:
+    """The sensitive records are acknowledged, or never will be (rule 1)."""
+    error = None if stored.cancelled() else stored.exception()
+    if outcome.done():
+        return
+    if error is None:
+        _put(commit, (sign_in,), size, outcome, span)
+    else:
+        outcome.set_exception(error)
+
+
+def _put(
+    commit: TopicCommit,
+    records: Sequence[Record],
+    size: int,
+    outcome: "asyncio.Future[None]",
+    span: SampledSpan | None,
+) -> None:
+    if span is not None:
+        publishing = publish_span(span, commit.topic)
+        outcome.add_done_callback(partial(_end_span, publishing))
+        records = [with_traceparent(record, publishing) for record in records]
+    try:
+        commit.put(records, size, outcome)
+    except Unavailable as error:
+        outcome.set_exception(error)
+
+
+def _end_span(span: SampledSpan, outcome: "asyncio.Future[None]") -> None:
+    if outcome.cancelled():
+        span.fail("CancelledError")
+    elif (error := outcome.exception()) is not None:
+        span.fail(type(error).__name__)
+    span.end()

@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from opentelemetry.trace import SpanKind
 from pymongo import IndexModel
 
+from shared.domain.attendance import PictureReference
+from shared.domain.devices import Direction
 from shared.runtime.settings import MongoSettings
+from shared.runtime.tracing import as_current
 from shared.runtime.unavailable import Unavailable
 from shared.stores.interfaces import AttendanceQuery, StoredDetails, StoredPicture
 from shared.stores.mongo.absent import MAX_DOCUMENT_BYTES, Outcome, add_absent
@@ -17,6 +21,7 @@ from shared.stores.mongo.client import Collection, Database, Document, open_mong
 from shared.stores.mongo.pictures import MongoPictureStore
 from stack.mongo_part import MongoPart
 from tests.support.attendance import JPEG, RECEIVED_MS, make_event, with_picture
+from tests.support.spans import KeptSpans
 
 
 @pytest.fixture
@@ -77,6 +82,38 @@ async def test_design_9_picture_and_details_are_one_document_outside_attendance(
         }
     ]
     assert await database["attendance"].find_one({}) is None
+
+
+async def test_a_batch_takes_one_call_for_each_thing_that_must_be_known_or_written(
+    mongo_settings: MongoSettings,
+) -> None:
+    kept = KeptSpans()
+    there = {"site_id": "s1", "direction": Direction.IN}
+    plain, pictured = [make_event(**there) for _ in range(3)], with_picture(make_event(**there))
+    async with open_mongo(mongo_settings, "test", traced=True) as database:
+        attendance, pictures = MongoAttendanceStore(database), MongoPictureStore(database)
+        with kept.tracing.start("plain", SpanKind.CONSUMER) as span, as_current(span):
+            await attendance.add_many(plain)
+        with kept.tracing.start("picture", SpanKind.CONSUMER) as span, as_current(span):
+            await pictures.add_many([picture_of(pictured.event_id)])
+            await attendance.add_many([pictured])
+    assert kept.names == [
+        *("find retention", "insert attendance", "find pictures", "find persons", "plain"),
+        *("find retention", "insert pictures", "find attendance"),
+        *("find retention", "find pictures", "insert attendance", "find persons", "picture"),
+    ]
+
+
+async def test_design_9_an_event_sent_again_without_its_picture_is_linked_to_the_one_that_was_stored_first(
+    database: Database,
+) -> None:
+    event = make_event()
+    await MongoPictureStore(database).add_many([picture_of(event.event_id)])
+    await MongoAttendanceStore(database).add_many([event])
+    record = await MongoAttendanceStore(database).find(event.event_id)
+    assert record is not None
+    assert record.has_image
+    assert record.event.image == PictureReference(hashlib.sha256(b"png").hexdigest(), 3, "image/png")
 
 
 async def test_design_9_a_picture_stored_between_the_look_up_and_the_insert_is_linked(

@@ -1,7 +1,8 @@
 """PURE: records that are written and committed together, and when that is due: by count, bytes or age."""
 
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,7 +32,8 @@ class Batch:
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
-        self._items: list[tuple[ConsumedRecord, Decoded]] = []
+        self._records: list[ConsumedRecord] = []
+        self._by_kind: defaultdict[type, list[tuple[ConsumedRecord, Any]]] = defaultdict(list)
         self._bytes = 0
         self._began = 0.0
         self._next_offsets: dict[Place, int] = {}
@@ -40,9 +42,10 @@ class Batch:
 
     def add(self, record: ConsumedRecord, decoded: Decoded, now: float) -> None:
         """Adds a record; `now` is on a steady clock, in seconds."""
-        if not self._items:
+        if not self._records:
             self._began = now
-        self._items.append((record, decoded))
+        self._records.append(record)
+        self._by_kind[type(decoded)].append((record, decoded))
         self._bytes += record.size
         self._next_offsets[record.topic, record.partition] = record.offset + 1
         if record.topic in ATTENDANCE_TOPICS and record.timestamp_ms >= 0:
@@ -56,24 +59,24 @@ class Batch:
         self._next_offsets[place] = begin
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._records)
 
     def remaining_seconds(self, now: float) -> float:
         """How long until it is due: 0 when it is, the whole age while it is empty."""
-        if not self._items:
+        if not self._records:
             return self._limits.age_seconds
-        if len(self._items) >= self._limits.records or self._bytes >= self._limits.bytes:
+        if len(self._records) >= self._limits.records or self._bytes >= self._limits.bytes:
             return 0.0
         return max(0.0, self._began + self._limits.age_seconds - now)
 
     @property
-    def records(self) -> list[ConsumedRecord]:
+    def records(self) -> Sequence[ConsumedRecord]:
         """All of them, in the order in which they were read."""
-        return [record for record, _ in self._items]
+        return self._records
 
-    def of_kind(self, kind: type[_T]) -> Iterator[tuple[ConsumedRecord, _T]]:
+    def of_kind(self, kind: type[_T]) -> list[tuple[ConsumedRecord, _T]]:
         """The records decoded to this kind, in the order in which they were read."""
-        return ((record, item) for record, item in self._items if isinstance(item, kind))
+        return self._by_kind.get(kind, [])
 
     @property
     def next_offsets(self) -> Mapping[Place, int]:

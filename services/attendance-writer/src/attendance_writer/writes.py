@@ -63,9 +63,9 @@ class BatchWriter:
 
     async def _write(self, batch: Batch, spans: BatchSpans) -> None:
         pictures, details, events = (
-            list(batch.of_kind(StoredPicture)),
-            list(batch.of_kind(StoredDetails)),
-            list(batch.of_kind(AttendanceEvent)),
+            batch.of_kind(StoredPicture),
+            batch.of_kind(StoredDetails),
+            batch.of_kind(AttendanceEvent),
         )
         refused: list[tuple[ConsumedRecord, Rejected]] = []
         if pictures:
@@ -87,11 +87,11 @@ class BatchWriter:
             new_refused = _refused(events, added.refused)
             self._counts.duplicates += len(events) - added.new - len(new_refused) - added.past_retention
             refused += new_refused
-        if presence := list(batch.of_kind(PresenceEvent)):
+        if presence := batch.of_kind(PresenceEvent):
             with spans.storing(presence, DEVICES, "update"):
                 await self._presence.apply([event for _, event in presence])
             self._counts.presence_events += len(presence)
-        if synthetic := list(batch.of_kind(SyntheticSignIn)):
+        if synthetic := batch.of_kind(SyntheticSignIn):
             with spans.storing(synthetic, SYNTHETIC):
                 added = await self._synthetic.add_many([sign_in.event for _, sign_in in synthetic])
             self._counts.synthetic += added.new

@@ -100,7 +100,7 @@ _MAX_RECORD_TIME_MS = 253_402_300_800_000
 """The year 10000, which neither RFC 3339 nor MongoDB's clients can write."""
 
 
-class ConsumedRecord(msgspec.Struct, frozen=True):
+class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
     """A Kafka record as consumed, with its place."""
 
     topic: str

@@ -231,8 +231,8 @@ class GroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
 def consumed(record: ConsumerRecord) -> ConsumedRecord:
     """aiokafka's record as ours."""
-    # Kafka allows a header without a value.
-    headers = tuple((name, value or b"") for name, value in record.headers)
+    # Kafka allows a header without a value. A list and no generator: this is done for every header of every record.
+    headers = tuple([header if header[1] else (header[0], b"") for header in record.headers])
     return ConsumedRecord(
         record.topic, record.partition, record.offset, record.key, record.value, headers, record.timestamp
     )

@@ -16,10 +16,10 @@ from shared.stores.mongo.client import Database, Document, mongo_faults
 from shared.stores.mongo.erasure import erase_events, erase_person
 from shared.stores.mongo.image_links import (
     ATTENDANCE,
+    attendances_of,
     image_document,
     mark_has_image,
     stored_references,
-    without_image,
 )
 from shared.stores.mongo.retention import delete_parts_of, floors, without_parts
 from shared.stores.mongo.site_links import fill_in_device, fill_in_events
@@ -53,8 +53,10 @@ class MongoAttendanceStore:
         past = [event for event in events if event.record_time < floor.records_ms]
         await delete_parts_of(self._database, past)
         events = [event for event in events if event.record_time >= floor.records_ms]
-        # Most pictures come before their event: looked up first, they need no second write.
-        stored = await stored_references(self._database, {event.event_id for event in events})
+        # Most pictures come before their event: looked up first, they need no second write. Where an event has none,
+        # one look afterwards is enough, for the picture of an earlier sending.
+        pictured = {event.event_id for event in events if event.image is not None}
+        stored = await stored_references(self._database, pictured)
         outcome = await add_absent(
             self._collection,
             [without_parts(to_document(event, stored.get(event.event_id)), floor) for event in events],
@@ -69,8 +71,8 @@ class MongoAttendanceStore:
 
     async def _link(self, event_ids: Set[str]) -> None:
         references = await stored_references(self._database, event_ids)
-        unmarked = await without_image(self._database, references)
-        await mark_has_image(self._database, {event_id: references[event_id] for event_id in unmarked})
+        attendances = await attendances_of(self._database, references)
+        await mark_has_image(self._database, {event_id: references[event_id] for event_id in attendances.unmarked})
 
     async def fill_in_site(self, sn: str, site_history: tuple[SiteSpan, ...]) -> None:
         """Gives the device's attendances the site and direction that they lack. Raises Unavailable."""
@@ -139,29 +141,34 @@ def _filter(query: AttendanceQuery) -> Document:
 def to_document(event: AttendanceEvent, stored: PictureReference | None) -> Document:
     """An event as it is stored, with the picture that is stored already."""
     image = stored or event.image
-    members: Document = {
+    coordinate = event.coordinate
+    document: Document = {
         "_id": event.event_id,
         "sn": event.sn,
         "vendorId": event.vendor_id,
         "personId": event.person_id,
         "type": event.type,
-        "bitType": event.bit_type,
         "recordTime": DatetimeMS(event.record_time),
         "sentAt": DatetimeMS(parse_rfc3339(event.sent_at)),
         "receivedAt": DatetimeMS(parse_rfc3339(event.received_at)),
-        "siteId": event.site_id,
-        "direction": event.direction,
-        "temperature": event.temperature,
-        "coordinate": event.coordinate
-        and {"longitude": event.coordinate.longitude, "latitude": event.coordinate.latitude},
-        # As JSON text: a terminal may send names with `$` or `.` and numbers of any length (J5).
-        "qrCodeInfo": _raw_text(event.qr_code_info),
-        "healthInfo": _raw_text(event.health_info),
-        "image": image and image_document(image),
-        "imageDropped": event.image_dropped if stored is None else None,
         "hasImage": stored is not None,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    optional = (
+        ("bitType", event.bit_type),
+        ("siteId", event.site_id),
+        ("direction", event.direction),
+        ("temperature", event.temperature),
+        ("coordinate", coordinate and {"longitude": coordinate.longitude, "latitude": coordinate.latitude}),
+        # As JSON text: a terminal may send names with `$` or `.` and numbers of any length (J5).
+        ("qrCodeInfo", _raw_text(event.qr_code_info)),
+        ("healthInfo", _raw_text(event.health_info)),
+        ("image", image and image_document(image)),
+        ("imageDropped", event.image_dropped if stored is None else None),
+    )
+    for name, value in optional:
+        if value is not None:
+            document[name] = value
+    return document
 
 
 def from_document(document: Document) -> AttendanceRecord:

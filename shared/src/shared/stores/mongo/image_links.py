@@ -6,6 +6,7 @@ Whichever of the two writes came last therefore sees the other's.
 
 from collections.abc import Collection as Ids
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
@@ -24,6 +25,17 @@ LINKABLE: Document = {**NOT_ERASED, "partsDropped": {"$exists": False}}
 """Of attendances: those that have outlived their picture get none any more (retention.py)."""
 
 _REFERENCE = {"sha256": 1, "size": 1, "contentType": 1}
+_MARKS = {"hasImage": 1, "erased": 1, "partsDropped": 1}
+
+
+class Attendances(NamedTuple):
+    """Ids of stored attendances, by what becomes of a picture that is stored for them; those that need nothing are in
+    neither."""
+
+    unmarked: list[str]
+    """That say that no picture is stored."""
+    dropped: list[str]
+    """That have outlived their picture: it goes (retention.py)."""
 
 
 async def stored_references(database: Database, event_ids: Ids[str]) -> dict[str, PictureReference]:
@@ -38,13 +50,19 @@ async def stored_references(database: Database, event_ids: Ids[str]) -> dict[str
         }
 
 
-async def without_image(database: Database, event_ids: Ids[str]) -> list[str]:
-    """Those of the ids whose attendance is stored and says that no picture is."""
+async def attendances_of(database: Database, event_ids: Ids[str]) -> Attendances:
+    """What is stored of these attendances."""
+    attendances = Attendances([], [])
     if not event_ids:
-        return []
-    query = {"_id": {"$in": list(event_ids)}, "hasImage": False, **LINKABLE}
+        return attendances
     with mongo_faults():
-        return [found["_id"] async for found in database[ATTENDANCE].find(query, {"_id": 1})]
+        stored = await database[ATTENDANCE].find({"_id": {"$in": list(event_ids)}}, _MARKS).to_list(None)
+    for found in stored:
+        if found.get("partsDropped"):
+            attendances.dropped.append(found["_id"])
+        elif not found["hasImage"] and not found.get("erased"):
+            attendances.unmarked.append(found["_id"])
+    return attendances
 
 
 async def mark_has_image(database: Database, references: Mapping[str, PictureReference]) -> None:

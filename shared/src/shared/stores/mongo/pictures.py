@@ -5,7 +5,6 @@ A document has the picture, the details (iris data, unknown members), or both; t
 
 from collections.abc import Sequence
 
-from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, IndexModel, UpdateOne
 
@@ -15,10 +14,10 @@ from shared.stores.mongo.client import Database, Document, mongo_faults
 from shared.stores.mongo.image_links import (
     NOT_ERASED,
     PICTURES,
+    attendances_of,
     image_document,
     mark_has_image,
     stored_references,
-    without_image,
 )
 from shared.stores.mongo.retention import delete_dropped, floors
 
@@ -43,8 +42,9 @@ class MongoPictureStore:
         outcome = await add_absent(self._collection, [_picture_document(picture) for picture in pictures])
         added = await self._add_to_details(pictures, outcome.present)
         # Those present already too: an earlier attempt may have ended between its write and its link.
-        dropped = await delete_dropped(self._database, outcome.new | outcome.present)
-        await self._link(outcome.new | outcome.present)
+        attendances = await attendances_of(self._database, outcome.new | outcome.present)
+        dropped = await delete_dropped(self._database, attendances.dropped)
+        await self._link(attendances.unmarked)
         past = given - len(pictures) + dropped
         return Added(new=max(0, len(outcome.new) + added - dropped), refused=outcome.refused, past_retention=past)
 
@@ -58,9 +58,8 @@ class MongoPictureStore:
             [(event_id, "contentType", _picture_document(picture)) for event_id, picture in first.items()]
         )
 
-    async def _link(self, event_ids: frozenset[str]) -> None:
-        # Most attendances come after their picture: those few that came before are looked up, and they alone written.
-        unmarked = await without_image(self._database, event_ids)
+    async def _link(self, unmarked: Sequence[str]) -> None:
+        # Most attendances come after their picture: those few that came before are written, and they alone.
         await mark_has_image(self._database, await stored_references(self._database, unmarked))
 
     async def add_details(self, details: Sequence[StoredDetails]) -> Added:
@@ -80,7 +79,8 @@ class MongoPictureStore:
                 if value is not None
             ]
         )
-        dropped = await delete_dropped(self._database, outcome.new | outcome.present)
+        attendances = await attendances_of(self._database, outcome.new | outcome.present)
+        dropped = await delete_dropped(self._database, attendances.dropped)
         past = given - len(details) + dropped
         return Added(new=max(0, len(outcome.new) + added - dropped), refused=outcome.refused, past_retention=past)
 
@@ -124,7 +124,7 @@ def _picture_document(picture: StoredPicture) -> Document:
         "_id": picture.event_id,
         "sn": picture.sn,
         **image_document(picture.reference),
-        "data": Binary(picture.data),
+        "data": picture.data,
         "receivedAt": DatetimeMS(picture.received_at_ms),
     }
 

@@ -37,18 +37,14 @@ async def floors(database: Database) -> Floors:
     return Floors(found.get(Kept.PICTURES, 0), found.get(Kept.RECORDS, 0))
 
 
-async def delete_dropped(database: Database, event_ids: Collection[str]) -> int:
-    """Deletes those of the pictures and details whose attendance has outlived the ones that it had; returns how many.
-    Called after they were written: the mark stands before the first ones go, so that either side sees the other's.
-    Raises Unavailable."""
-    if not event_ids:
+async def delete_dropped(database: Database, dropped: Collection[str]) -> int:
+    """Deletes pictures and details of attendances that have outlived the ones that they had; returns how many. These
+    are looked for after they were written: the mark stands before the first ones go, so that either side sees the
+    other's. Raises Unavailable."""
+    if not dropped:
         return 0
-    query = {"_id": {"$in": list(event_ids)}, "partsDropped": True}
     with mongo_faults():
-        dropped = [found["_id"] async for found in database[ATTENDANCE].find(query, {"_id": True})]
-        if not dropped:
-            return 0
-        deleted = await database[PICTURES].delete_many({"_id": {"$in": dropped}, **NOT_ERASED})
+        deleted = await database[PICTURES].delete_many({"_id": {"$in": list(dropped)}, **NOT_ERASED})
     return int(deleted.deleted_count)
 
 

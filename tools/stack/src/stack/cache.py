@@ -34,6 +34,11 @@ class KafkaFiles:
     def __init__(self, jars: Path) -> None:
         self._jars = jars
 
+    @property
+    def class_path(self) -> str:
+        """All jars."""
+        return f"{self._jars}/*"
+
     def java_command(self, log4j_config: Path, server_config: Path) -> list[str]:
         """The command that runs one node."""
         return [
@@ -44,7 +49,7 @@ class KafkaFiles:
             "-XX:TieredStopAtLevel=1",
             f"-Dlog4j2.configurationFile={log4j_config}",
             "-cp",
-            f"{self._jars}/*",
+            self.class_path,
             "kafka.Kafka",
             str(server_config),
         ]

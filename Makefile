@@ -45,7 +45,7 @@ SMALL_TESTS := tests/unit tests/vectors tests/architecture tests/contract
 test: $(STAMP) ## every test a change must pass; starts the real parts that it needs
 	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(WORKERS) --dist loadfile $(SMALL_TESTS) && $(PYTEST) $(addprefix --ignore=,$(SMALL_TESTS)))
 
-chaos-smoke: $(STAMP) ## a handful of faults, and the builds that are broken on purpose (five minutes; a part of test, too)
+chaos-smoke: $(STAMP) ## a handful of faults, and the builds that are broken on purpose (seven minutes; a part of test, too)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 chaos: $(STAMP) ## every fault on real processes, judged by the terminals' own ledger (about 50 minutes; root fills up disks, too)
@@ -59,7 +59,7 @@ soak: $(STAMP) ## memory, descriptors, tasks and latency stay flat: make soak MI
 bench: $(STAMP) ## what an operation costs, as a table and as JSON (Linux; needs go; about 50 minutes)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-bench-check: $(STAMP) ## fails where an operation costs 15 % more than in the baseline (Linux; needs go, valgrind; up to 5 minutes)
+bench-check: $(STAMP) ## fails where an operation costs 15 % more than in the baseline (Linux; needs go, valgrind; two minutes)
 	$(BIN)/python -m tests.bench.check $(ARGS)
 
 lint: $(STAMP) ## format, lint, types, import contracts

@@ -1,4 +1,4 @@
-"""`make bench-check`: fails where an operation costs more than 15 % more than in baseline.json; takes some minutes.
+"""`make bench-check`: fails where an operation costs more than 15 % more than in baseline.json; takes two minutes.
 
     .venv/bin/python -m tests.bench.check                     compares
     .venv/bin/python -m tests.bench.check --write-baseline    measures the same, and writes it down as the new baseline

@@ -29,7 +29,7 @@ class Setting(NamedTuple):
     traced: float | None = None
     """The share of requests that is traced; None where no collector is named at all."""
     own: str = ""
-    """A scenario that changes what is stored has a platform of its own."""
+    """A scenario that changes what is stored, or that others leave work for, has a platform of its own."""
 
 
 class Scenario(NamedTuple):
@@ -79,7 +79,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "morning": Scenario(lambda bench: bench.devices.morning(110, 1_000)),
     "storm": Scenario(lambda bench: bench.devices.storm(5_000, 200)),
     "idle": Scenario(lambda bench: bench.devices.idle(10_000, 3)),
-    "writer": Scenario(lambda bench: bench.devices.writer(200)),
+    "writer": Scenario(lambda bench: bench.devices.writer(200), Setting(own="writer")),
     "get-tasks-new": Scenario(lambda bench: bench.tasks.get_new_tasks(10)),
     "get-tasks": Scenario(lambda bench: bench.tasks.get_tasks(40)),
     "send-person": Scenario(lambda bench: bench.tasks.send_person(40)),

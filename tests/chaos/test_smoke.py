@@ -13,7 +13,7 @@ from tests.chaos.catalogue import smoke
 
 SEED = "7"
 PATIENCE = "4"
-"""Other tests run meanwhile."""
+"""A machine that runs tests may be far slower than one that runs the platform."""
 SECONDS = 900
 
 

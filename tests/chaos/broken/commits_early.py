@@ -1,5 +1,6 @@
 """attendance-writer that commits its offsets before what it read is stored."""
 
+import os
 import sys
 from unittest.mock import patch
 
@@ -17,5 +18,7 @@ async def commit_then_write(loop: WriterLoop, source: Source) -> None:
 
 
 if __name__ == "__main__":
+    # A batch of a tenth of a second may hold presence alone: what it loses must be sign-ins.
+    os.environ["ATTENDANCE_WRITER_BATCH_MAX_AGE_MS"] = "1000"
     with patch.object(WriterLoop, "_write_then_commit", commit_then_write):
         sys.exit(main())
